@@ -1,0 +1,141 @@
+package emulate
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// notification is struct seccomp_notif.
+type notification struct {
+	ID     uint64
+	PID    uint32
+	Flags  uint32
+	Number int32
+	Arch   uint32
+	IP     uint64
+	Args   [6]uint64
+}
+
+// response is struct seccomp_notif_resp.
+type response struct {
+	ID    uint64
+	Value int64
+	Error int32
+	Flags uint32
+}
+
+// addition is struct seccomp_notif_addfd.
+type addition struct {
+	ID       uint64
+	Flags    uint32
+	FD       uint32
+	NewFD    uint32
+	NewFlags uint32
+}
+
+// Requests of <linux/seccomp.h> that golang.org/x/sys/unix does not name.
+const (
+	ioctlIDValid  = 0x40082102
+	ioctlAddFD    = 0x40182103
+	ioctlSetFlags = 0x40082104 // Linux 6.6
+)
+
+// errGone says that the last task of the filter is gone.
+var errGone = errors.New("no task left")
+
+// listener is the supervisor's end of a filter.
+type listener int
+
+// checkSizes fails on a kernel whose structures have outgrown ours: it would write past them.
+func checkSizes() error {
+	var sizes struct{ notif, resp, data uint16 }
+	if _, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&sizes))); e != 0 {
+		return fmt.Errorf("ask for seccomp notification sizes (Linux 5.0): %w", e)
+	}
+	if uintptr(sizes.notif) > unsafe.Sizeof(notification{}) || uintptr(sizes.resp) > unsafe.Sizeof(response{}) {
+		return fmt.Errorf("seccomp notifications of %d and %d bytes: this kernel is newer than this program", sizes.notif, sizes.resp)
+	}
+	return nil
+}
+
+// syncWakeUp makes the two sides run on one processor in turn. Kernels before 6.6 refuse, and are slower.
+func (l listener) syncWakeUp() {
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(l), ioctlSetFlags, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+}
+
+// receive waits for the next notification.
+//
+// Errors: EINTR and ENOENT (the task was interrupted or died): receive again; errGone.
+func (l listener) receive(n *notification) error {
+	*n = notification{}
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(n)))
+	switch {
+	case e == 0:
+		return nil
+	case e == unix.ENOENT && l.gone():
+		return errGone
+	}
+	return e
+}
+
+// gone tells whether the filter has no task any more (Linux 5.9).
+func (l listener) gone() bool {
+	p := []unix.PollFd{{Fd: int32(l)}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
+}
+
+// waitGone blocks until the filter has no task any more.
+func (l listener) waitGone() error {
+	p := []unix.PollFd{{Fd: int32(l)}}
+	for {
+		switch _, err := unix.Poll(p, -1); {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return os.NewSyscallError("poll", err)
+		case p[0].Revents&unix.POLLHUP != 0:
+			return nil
+		default:
+			return fmt.Errorf("poll seccomp listener: unexpected events %#x", p[0].Revents)
+		}
+	}
+}
+
+// valid tells whether the task still waits for the answer to this notification: what was read of its directory in
+// /proc was its own, not a successor's.
+func (l listener) valid(id uint64) bool {
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), ioctlIDValid, uintptr(unsafe.Pointer(&id)))
+	return e == 0
+}
+
+func (l listener) send(r *response) unix.Errno {
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(r)))
+	return e
+}
+
+// sendFile answers with a descriptor: fd as the task's lowest free one. Kernels before 5.14 take two steps.
+func (l listener) sendFile(id uint64, fd int, cloexec bool) unix.Errno {
+	a := addition{ID: id, Flags: unix.SECCOMP_ADDFD_FLAG_SEND, FD: uint32(fd)}
+	if cloexec {
+		a.NewFlags = unix.O_CLOEXEC
+	}
+	_, e := l.addFile(&a)
+	if e != unix.EINVAL {
+		return e
+	}
+	a.Flags = 0
+	n, e := l.addFile(&a)
+	if e != 0 {
+		return e
+	}
+	return l.send(&response{ID: id, Value: int64(n)})
+}
+
+func (l listener) addFile(a *addition) (int, unix.Errno) {
+	n, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), ioctlAddFD, uintptr(unsafe.Pointer(a)))
+	return int(n), e
+}

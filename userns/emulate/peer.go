@@ -1,0 +1,60 @@
+package emulate
+
+import "golang.org/x/sys/unix"
+
+// peerCredentials answers SO_PEERCRED with the emulated ids of a peer in the same pid namespace. The kernel answers
+// about all others, and about a peer that is gone.
+func peerCredentials(c *call) answer {
+	peer, ok := c.peer()
+	if !ok || !peer.neighbour(c.process) {
+		return asAsked()
+	}
+	k, err := c.credentials(peer)
+	if err != nil {
+		return asAsked()
+	}
+	pid, err := peer.ownNumber()
+	if err != nil {
+		return asAsked()
+	}
+	return c.writeOption(bytesOf(&unix.Ucred{Pid: pid, Uid: k.uid.effective, Gid: k.gid.effective}))
+}
+
+// peer asks the kernel, through a copy of the caller's socket, who is at the other end.
+func (c *call) peer() (process, bool) {
+	group, err := c.statusNumber("Tgid", 10)
+	if err != nil {
+		return process{}, false
+	}
+	pidfd, err := unix.PidfdOpen(int(group), 0)
+	if err != nil {
+		return process{}, false
+	}
+	defer closeFD(pidfd)
+	socket, err := unix.PidfdGetfd(pidfd, c.fd(0), 0)
+	if err != nil {
+		return process{}, false
+	}
+	defer closeFD(socket)
+	u, err := unix.GetsockoptUcred(socket, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || u.Pid == 0 {
+		return process{}, false
+	}
+	return process{int(u.Pid), c.procfs}, true
+}
+
+// writeOption writes a socket option as getsockopt(2) does: as much as there is room, and how much that is.
+func (c *call) writeOption(b []byte) answer {
+	var room uint32
+	if e := c.readMemory(c.Args[4], bytesOf(&room)); e != 0 {
+		return fail(e)
+	}
+	if int32(room) < 0 {
+		return fail(unix.EINVAL)
+	}
+	n := min(room, uint32(len(b)))
+	if e := c.writeBytes(c.Args[3], b[:n]); e != 0 {
+		return fail(e)
+	}
+	return result(c.write(c.Args[4], &n))
+}

@@ -1,0 +1,237 @@
+package emulate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The integration tests run programs of this machine in a container like the product's: the test binary starts itself
+// as keeper in namespaces of one id, and that starts itself in nested ones, installs the filter and becomes the
+// program. Both get their orders in the environment.
+const (
+	stageEnv = "EMULATE_TEST_STAGE"
+	specEnv  = "EMULATE_TEST_SPEC"
+)
+
+// spec is what the stages run.
+type spec struct {
+	Options struct {
+		UID, GID uint32
+		Groups   []uint32
+	}
+	Args  []string
+	Probe string // instead of a program: a function of the table probes
+	Plain bool   // without the filter, to compare
+}
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(stageEnv) {
+	case "keeper":
+		os.Exit(status(keeper()))
+	case "container":
+		os.Exit(status(container()))
+	case "probe":
+		os.Exit(status(probe()))
+	}
+	os.Exit(m.Run())
+}
+
+func status(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	fmt.Fprintln(os.Stderr, "sandbox:", err)
+	return 99
+}
+
+// run gives what a program prints, in a directory of its own that it begins in.
+func (s spec) run(t testing.TB) (string, error) {
+	t.Helper()
+	c := stage("keeper", s, unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWPID, os.Getuid(), os.Getgid())
+	c.Dir = directory(t)
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	err := c.Run()
+	return out.String(), err
+}
+
+// directory is one that the file system lets have user attributes, and that the test's user can enter.
+func directory(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Setxattr(dir, "user.probe", nil, 0); err != nil {
+		t.Skipf("no user attributes in %s: %v (set TMPDIR to a file system that has them)", dir, err)
+	}
+	return dir
+}
+
+func stage(name string, s spec, flags uintptr, uid, gid int) *exec.Cmd {
+	order, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	c := exec.Command("/proc/self/exe", "-test.run=^$")
+	c.Env = append(os.Environ(), stageEnv+"="+name, specEnv+"="+string(order), "LC_ALL=C", "PATH="+systemPath)
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: flags, GidMappingsEnableSetgroups: false, Pdeathsig: syscall.SIGKILL,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}},
+	}
+	return c
+}
+
+const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+func orders() (s spec, err error) {
+	return s, json.Unmarshal([]byte(os.Getenv(specEnv)), &s)
+}
+
+// keeper serves what the container sends.
+func keeper() error {
+	s, err := orders()
+	if err != nil {
+		return err
+	}
+	if err := mountProc(); err != nil {
+		return err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	c := stage("container", s, unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWPID, 0, 0)
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	c.ExtraFiles = []*os.File{os.NewFile(uintptr(pair[1]), "container")}
+	runtime.LockOSThread() // Pdeathsig means this thread
+	if err := c.Start(); err != nil {
+		return err
+	}
+	_ = c.ExtraFiles[0].Close()
+	if s.Plain {
+		return c.Wait()
+	}
+	return supervise(c, s, pair[0])
+}
+
+func supervise(c *exec.Cmd, s spec, socket int) error {
+	listener, err := receiveFile(socket)
+	if err != nil {
+		return errors.Join(err, c.Wait())
+	}
+	served := make(chan error, 1)
+	go func() {
+		served <- Serve(listener, Options{UID: s.Options.UID, GID: s.Options.GID, Groups: s.Options.Groups, Log: complain})
+	}()
+	err = c.Wait()
+	return errors.Join(err, <-served, listener.Close())
+}
+
+func complain(format string, args ...any) { fmt.Fprintf(os.Stderr, "LOG "+format+"\n", args...) }
+
+func mountProc() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	return unix.Mount("proc", "/proc", "proc", 0, "")
+}
+
+// container installs the filter on the thread that becomes the program.
+func container() error {
+	runtime.LockOSThread()
+	s, err := orders()
+	if err != nil {
+		return err
+	}
+	if err := mountProc(); err != nil {
+		return err
+	}
+	env := []string{"PATH=" + systemPath, "LC_ALL=C", "HOME=/nonexistent"}
+	if s.Probe != "" {
+		s.Args = []string{"/proc/self/exe"}
+		env = append(env, stageEnv+"=probe", specEnv+"="+os.Getenv(specEnv))
+	}
+	path, err := exec.LookPath(s.Args[0])
+	if err != nil {
+		return err
+	}
+	if !s.Plain {
+		if err := install(); err != nil {
+			return err
+		}
+	}
+	return syscall.Exec(path, s.Args, env)
+}
+
+const containerSocket = 3
+
+func install() error {
+	raw, err := Filter()
+	if err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	rights := unix.UnixRights(0)
+	fprog := unix.SockFprog{Len: uint16(len(raw) / unix.SizeofSockFilter), Filter: (*unix.SockFilter)(unsafe.Pointer(&raw[0]))}
+	fd, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, InstallFlags, uintptr(unsafe.Pointer(&fprog)))
+	if e != 0 {
+		return os.NewSyscallError("seccomp", e)
+	}
+	copy(rights, unix.UnixRights(int(fd)))
+	if err := unix.Sendmsg(containerSocket, []byte("x"), rights, nil, 0); err != nil {
+		return os.NewSyscallError("sendmsg", err)
+	}
+	unix.CloseOnExec(containerSocket)
+	return unix.Close(int(fd))
+}
+
+func receiveFile(socket int) (*os.File, error) {
+	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(socket, b, oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	m, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(m) == 0 {
+		return nil, fmt.Errorf("no listener came: %w", err)
+	}
+	fds, err := unix.ParseUnixRights(&m[0])
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "listener"), nil
+}
+
+// shell runs a script as emulated root and wants what it prints.
+func shell(t *testing.T, script, want string) {
+	t.Helper()
+	shellAs(t, spec{}, script, want)
+}
+
+func shellAs(t *testing.T, s spec, script, want string) {
+	t.Helper()
+	s.Args = []string{"sh", "-c", script}
+	got, err := s.run(t)
+	if err != nil {
+		t.Errorf("script failed: %v", err)
+	}
+	if got, want = strings.TrimSpace(got), strings.TrimSpace(want); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}

@@ -1,0 +1,178 @@
+package emulate
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// Options are what Serve needs to know about a container.
+type Options struct {
+	UID, GID uint32   // the emulated ids of the first process; the zero value is root
+	Groups   []uint32 // its supplementary groups
+
+	// State is shared by all that serve one container (its first process, each later session). Nil: this filter alone.
+	State *State
+
+	// Log takes what a container's user should see but no program can be told, one line at a time. It may be called
+	// from several goroutines. Nil: nobody wants it.
+	Log func(format string, args ...any)
+}
+
+// State is what a container's files and processes have in common. Its memory is bounded.
+type State struct {
+	table  table
+	owners memory
+}
+
+// NewState gives the state of a container that begins.
+func NewState() *State {
+	return &State{table: table{numbers: map[string]uint32{}}, owners: memory{owners: map[inode]Owner{}}}
+}
+
+// One worker is quickest: the kernel runs it and the asking task in turn on one processor. When it takes longer than
+// patience over one call, for a slow file system or one that the container itself serves, another joins.
+const (
+	maxWorkers = 8
+	patience   = 100 * time.Millisecond
+)
+
+// Serve answers the notifications of a filter until its last task is gone. It does not close the listener.
+//
+// The caller is in a pid namespace that contains the tasks, with its own /proc, and has CAP_SYS_PTRACE,
+// CAP_SYS_CHROOT and CAP_DAC_OVERRIDE in a user namespace that is theirs or above it, where the one id is root.
+//
+// Errors: no seccomp notification in this kernel, /proc not mounted, a listener that is none.
+func Serve(listener *os.File, o Options) error {
+	s, err := newServer(listener, o)
+	if err != nil {
+		return fmt.Errorf("serve seccomp notifications: %w", err)
+	}
+	defer s.close()
+	if err := s.run(); err != nil {
+		return fmt.Errorf("serve seccomp notifications: %w", err)
+	}
+	return nil
+}
+
+// server answers for one filter.
+type server struct {
+	listener listener
+	file     *os.File // keeps the listener open
+	procfs   int      // descriptors of the supervisor's own /proc and /
+	root     int
+	options  Options
+	state    *State
+	bounding func(process) capabilities
+
+	group   errgroup.Group
+	workers atomic.Int32
+	threads sync.Map // thread ids of the workers
+}
+
+func newServer(f *os.File, o Options) (*server, error) {
+	if err := checkSizes(); err != nil {
+		return nil, err
+	}
+	if o.State == nil {
+		o.State = NewState()
+	}
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	s := &server{listener: listener(f.Fd()), file: f, root: -1, options: o, state: o.State, bounding: onceBounding()}
+	var err error
+	if s.procfs, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return nil, fmt.Errorf("open /proc: %w", err)
+	}
+	if s.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		s.close()
+		return nil, fmt.Errorf("open /: %w", err)
+	}
+	s.listener.syncWakeUp()
+	return s, nil
+}
+
+func (s *server) close() {
+	_ = unix.Close(s.procfs)
+	_ = unix.Close(s.root)
+	runtime.KeepAlive(s.file)
+}
+
+// run waits for the workers, and wakes those that a kernel before 6.11 leaves waiting when the last task has gone.
+func (s *server) run() error {
+	done := make(chan error, 1)
+	s.addWorker()
+	go func() { done <- s.group.Wait() }()
+	if err := s.listener.waitGone(); err != nil {
+		return err
+	}
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(10 * time.Millisecond):
+			s.interrupt()
+		}
+	}
+}
+
+func (s *server) addWorker() {
+	if s.workers.Add(1) <= maxWorkers {
+		s.group.Go(s.work)
+	}
+}
+
+// interrupt makes ioctl return EINTR. The Go runtime uses this signal itself and takes it in its stride.
+func (s *server) interrupt() {
+	s.threads.Range(func(tid, _ any) bool {
+		_ = unix.Tgkill(unix.Getpid(), tid.(int), unix.SIGURG)
+		return true
+	})
+}
+
+// work answers on a thread of its own, which ends with it: the thread changes its root, its directory and its umask.
+func (s *server) work() error {
+	runtime.LockOSThread()
+	s.threads.Store(unix.Gettid(), nil)
+	defer s.threads.Delete(unix.Gettid())
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("unshare root and umask: %w", err)
+	}
+	if err := unix.Fchdir(s.procfs); err != nil {
+		return fmt.Errorf("enter /proc: %w", err)
+	}
+	return s.loop()
+}
+
+func (s *server) loop() error {
+	c := call{server: s}
+	impatient := time.AfterFunc(time.Hour, s.addWorker)
+	defer impatient.Stop()
+	for {
+		switch err := s.listener.receive(&c.notification); {
+		case err == nil:
+			impatient.Reset(patience)
+			s.serve(&c)
+			impatient.Stop()
+		case errors.Is(err, errGone), errors.Is(err, unix.EINTR) && s.listener.gone():
+			return nil
+		case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ENOENT):
+			return fmt.Errorf("receive: %w", err)
+		}
+	}
+}
+
+func (s *server) serve(c *call) {
+	c.process = process{int(c.PID), s.procfs}
+	if e := c.answer().send(s.listener, c.ID); e != 0 {
+		s.options.Log("answer system call %d of process %d: %v", c.Number, c.PID, e)
+	}
+}
