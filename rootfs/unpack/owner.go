@@ -1,0 +1,113 @@
+package unpack
+
+import (
+	"archive/tar"
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// ownerXattr holds the owner that a file has in the container if only one id
+// is mapped: a protobuf message with uid as field 1 and gid as field 2, both
+// varints, 0 left out (https://github.com/rootless-containers/proto).
+const ownerXattr = "user.rootlesscontainers"
+
+// overflowID is the kernel's id for "somebody else".
+const overflowID = 65534
+
+// own gives an open file its owner. A file that we made belongs to 0:0, unless
+// the caller knows better and says owned.
+func (x *extractor) own(fd int, owned bool, name string, h *tar.Header) error {
+	uid, gid, err := x.ids(name, h)
+	if err != nil || (uid == 0 && gid == 0 && !owned) {
+		return err
+	}
+	if x.o.Single {
+		return recordOwner(fd, uid, gid)
+	}
+	return x.chownError(name, h, unix.Fchown(fd, uid, gid))
+}
+
+// ownAt is own for what cannot carry attributes, a symlink or a fifo.
+func (x *extractor) ownAt(parent *dir, base, name string, h *tar.Header) error {
+	uid, gid, err := x.ids(name, h)
+	if err != nil || (uid == 0 && gid == 0 && !parent.group) {
+		return err
+	}
+	if x.o.Single {
+		if uid != 0 || gid != 0 {
+			x.report.Unowned.add(name)
+		}
+		return nil
+	}
+	return x.chownError(name, h, unix.Fchownat(parent.fd, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+func recordOwner(fd, uid, gid int) error {
+	if uid != 0 || gid != 0 {
+		return setOwnXattr(fd, ownerXattr, string(ownerMessage(uid, gid)))
+	}
+	err := unix.Fremovexattr(fd, ownerXattr)
+	if err == unix.ENODATA || noXattrs(err) {
+		return nil
+	}
+	return wrap("remove attribute "+ownerXattr, err)
+}
+
+func ownerMessage(uid, gid int) []byte {
+	var b []byte
+	if uid != 0 {
+		b = binary.AppendUvarint(append(b, 1<<3), uint64(uid))
+	}
+	if gid != 0 {
+		b = binary.AppendUvarint(append(b, 2<<3), uint64(gid))
+	}
+	return b
+}
+
+// ids are the owner that an entry gets.
+func (x *extractor) ids(name string, h *tar.Header) (uid, gid int, err error) {
+	uids, gids := x.mapped()
+	uid, gid = h.Uid, h.Gid
+	kind, rs := "", IDRanges(nil)
+	if !uids.Contains(uid) {
+		kind, rs, uid = "user", uids, overflow(uids)
+	}
+	if !gids.Contains(gid) {
+		kind, rs, gid = "group", gids, overflow(gids)
+	}
+	switch {
+	case kind == "":
+		return uid, gid, nil
+	case x.o.IgnoreChownErrors:
+		x.report.Reowned.add(name)
+		return uid, gid, nil
+	}
+	return 0, 0, &UnmappedIDError{Path: name, UID: h.Uid, GID: h.Gid, Kind: kind, Range: rs}
+}
+
+func (x *extractor) mapped() (uids, gids IDRanges) {
+	uids, gids = x.o.UIDs, x.o.GIDs
+	if x.o.Single || len(uids) == 0 {
+		uids = anyID
+	}
+	if x.o.Single || len(gids) == 0 {
+		gids = anyID
+	}
+	return uids, gids
+}
+
+func overflow(rs IDRanges) int {
+	if rs.Contains(overflowID) {
+		return overflowID
+	}
+	return 0
+}
+
+// chownError explains EINVAL, the kernel's word for an id without a mapping.
+func (x *extractor) chownError(name string, h *tar.Header, err error) error {
+	if err == unix.EINVAL {
+		return &UnmappedIDError{Path: name, UID: h.Uid, GID: h.Gid, Kind: "user or group"}
+	}
+	return wrap("set owner", err)
+}

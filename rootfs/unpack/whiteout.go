@@ -1,0 +1,158 @@
+package unpack
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attributes of overlayfs, as it reads them when mounted with "userxattr"
+// (Linux 5.11).
+const (
+	opaqueXattr   = "user.overlay.opaque"
+	whiteoutXattr = "user.overlay.whiteout"
+)
+
+// mark applies a whiteout or an opaque mark. Both hide only what lower layers
+// have: what this layer has of that name stays, whichever comes first.
+func (x *extractor) mark(m *mark) error {
+	if m.dir == "" {
+		return nil
+	}
+	parent, err := x.tree.dir(m.dir)
+	if err != nil {
+		return err
+	}
+	if m.opaque {
+		return cover(parent.fd)
+	}
+	if isOpaque(parent.fd) {
+		return nil // see dropWhiteouts
+	}
+	err = x.makeWhiteout(parent, m.hides)
+	if errors.Is(err, unix.EEXIST) {
+		return coverExisting(parent, m.hides)
+	}
+	return wrap("make whiteout", err)
+}
+
+// coverExisting makes a directory of this layer hide the lower layers' one.
+func coverExisting(parent *dir, base string) error {
+	fd, err := openat(parent.fd, base, openDirFlags, 0)
+	if err == unix.ENOTDIR || err == unix.ELOOP {
+		return nil // it hides what is below by itself
+	}
+	if err != nil {
+		return wrap("open directory", err)
+	}
+	return errors.Join(cover(fd), wrap("close directory", unix.Close(fd)))
+}
+
+// cover makes a directory opaque that may have content.
+func cover(fd int) error {
+	if err := setOpaque(fd); err != nil {
+		return err
+	}
+	return wrap("drop whiteouts of an opaque directory", dropWhiteouts(fd))
+}
+
+// dropWhiteouts deletes what has nothing to hide in an opaque directory: the
+// kernel would list it there as a name without a file.
+func dropWhiteouts(at int) error {
+	fd, err := openat(at, ".", openDirFlags, 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), "directory")
+	defer f.Close()
+	for {
+		names, err := f.Readdirnames(1024)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if !isWhiteoutAt(fd, name) {
+				continue
+			}
+			if err := unix.Unlinkat(fd, name, 0); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (x *extractor) makeWhiteout(parent *dir, base string) error {
+	err := x.o.mknod(parent.fd, base)
+	if err == unix.EPERM || err == unix.ENOSYS {
+		return xattrWhiteout(parent, base)
+	}
+	return err
+}
+
+// mknod makes the character device 0/0, which needs no privilege (Linux 5.8).
+func (o *Options) mknod(at int, base string) error {
+	if o.noDevices {
+		return unix.EPERM
+	}
+	return unix.Mknodat(at, base, unix.S_IFCHR, 0)
+}
+
+// xattrWhiteout makes the form that Linux 6.7 added: an empty file with an
+// attribute, in a directory marked with "x".
+func xattrWhiteout(parent *dir, base string) error {
+	if !kernelHas(6, 7) {
+		return ErrWhiteout
+	}
+	fd, err := openat(parent.fd, base, createFlags, 0o600)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(setOwnXattr(fd, whiteoutXattr, "y"), wrap("close file", unix.Close(fd)))
+	if err != nil {
+		return err
+	}
+	return setOwnXattr(parent.fd, opaqueXattr, "x")
+}
+
+// isWhiteoutAt tells whether base is either form of whiteout.
+func isWhiteoutAt(at int, base string) bool {
+	st, err := stat(at, base)
+	if err != nil || isWhiteout(&st) || kind(&st) != unix.S_IFREG || st.Size != 0 {
+		return err == nil && isWhiteout(&st)
+	}
+	fd, err := openat(at, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	_, err = unix.Fgetxattr(fd, whiteoutXattr, nil)
+	return err == nil
+}
+
+// setOpaque hides all that lower layers have in a directory.
+func setOpaque(fd int) error { return setOwnXattr(fd, opaqueXattr, "y") }
+
+func isOpaque(fd int) bool {
+	var value [1]byte
+	n, err := unix.Fgetxattr(fd, opaqueXattr, value[:])
+	return err == nil && n == 1 && value[0] == 'y'
+}
+
+// kernelHas compares the release of the running kernel.
+func kernelHas(major, minor int) bool {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return false
+	}
+	var a, b int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); err != nil {
+		return false
+	}
+	return a > major || a == major && b >= minor
+}
