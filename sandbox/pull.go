@@ -1,0 +1,54 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bivouac-run/bivouac/sandbox/wire"
+)
+
+// Pull makes sure that an image is in the store with its layers unpacked. Progress, if not nil, is called for each step
+// in order, from the goroutine that called Pull.
+//
+// Errors: those of references, registries and the store (see [Code]).
+func (c *Client) Pull(ctx context.Context, image string, get ImageOptions, progress func(Progress)) (ImageInfo, error) {
+	var info ImageInfo
+	r, err := c.request(KindPull, PullRequest{Image: image, Get: get})
+	if err != nil {
+		return info, err
+	}
+	m, err := c.skipProgress(ctx, r, progress)
+	if err != nil {
+		return info, err
+	}
+	return info, m.Decode(&info)
+}
+
+// Remove removes the files of a container that was kept. They may belong to ids that only a keeper has.
+//
+// Errors: CodeNotFound; CodeNameInUse while the container runs.
+func (c *Client) Remove(ctx context.Context, name string) error {
+	r, err := c.request(KindRemove, RemoveRequest{Name: name})
+	if err != nil {
+		return err
+	}
+	_, err = c.next(ctx, r)
+	return err
+}
+
+// skipProgress reports progress until an answer of another kind comes.
+func (c *Client) skipProgress(ctx context.Context, r *call, progress func(Progress)) (*wire.Message, error) {
+	for {
+		m, err := c.next(ctx, r)
+		if err != nil || m.Kind != KindProgress {
+			return m, err
+		}
+		var p Progress
+		if err := m.Decode(&p); err != nil {
+			return nil, fmt.Errorf("read progress: %w", err)
+		}
+		if progress != nil {
+			progress(p)
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package sandbox
+
+// Spec says what to run and how to confine it. It is a plain value: printable, comparable with reflect.DeepEqual, and
+// without effect until [Client.Run]. Its zero value but for Image runs the image as its author meant, with Docker's
+// default confinement and no network.
+type Spec struct {
+	// Image is a reference: a registry's name, or one with a transport as in containers-transports(5) (oci:DIR[:TAG],
+	// oci-archive:FILE, docker-archive:FILE, rootfs:DIR, host:).
+	Image string `json:"image"`
+	// Get says when and how the image is fetched.
+	Get ImageOptions `json:"get,omitzero"`
+
+	// Name identifies the container for people; empty means its id.
+	Name string `json:"name,omitempty"`
+	// Hostname is the container's host name; empty means its id.
+	Hostname string `json:"hostname,omitempty"`
+
+	// Args replaces the image's command.
+	Args []string `json:"args,omitempty"`
+	// Entrypoint replaces the image's entrypoint unless nil, and then the image's command is not used either. A pointer to an
+	// empty list removes it.
+	Entrypoint *[]string `json:"entrypoint,omitempty"`
+	// Env adds to the image's environment, as NAME=VALUE; the last of a name wins.
+	Env []string `json:"env,omitempty"`
+	// User is USER[:GROUP] by name or number; empty means the image's.
+	User string `json:"user,omitempty"`
+	// WorkingDir is an absolute path, made if missing; empty means the image's.
+	WorkingDir string `json:"working_dir,omitempty"`
+	// StopSignal is the signal that asks the program to end, such as SIGTERM; empty means the image's, or SIGTERM.
+	StopSignal string `json:"stop_signal,omitempty"`
+
+	// Terminal gives the program a terminal; its other end is [Container.Terminal].
+	Terminal *TerminalSize `json:"terminal,omitempty"`
+	// Init keeps a small init as pid 1 that forwards signals and reaps orphans.
+	Init bool `json:"init,omitempty"`
+
+	// ReadOnly makes the root file system read-only.
+	ReadOnly bool `json:"read_only,omitempty"`
+	// Mounts are put into the container in their order.
+	Mounts []Mount `json:"mounts,omitempty"`
+	// Keep leaves the changed files in the store below containers/NAME after the end; otherwise they are discarded.
+	Keep bool `json:"keep,omitempty"`
+
+	// Network is what the program can reach.
+	Network Network `json:"network,omitempty"`
+
+	// CapAdd and CapDrop change Docker's default capability set, as in Docker: CAP_ may be left out, ALL is known.
+	CapAdd  []string `json:"cap_add,omitempty"`
+	CapDrop []string `json:"cap_drop,omitempty"`
+	// Seccomp is a profile in Docker's JSON form; empty means Docker's default, "unconfined" none.
+	Seccomp string `json:"seccomp,omitempty"`
+	// UnmaskPaths leaves Docker's masked and read-only paths of /proc and /sys as they are.
+	UnmaskPaths bool `json:"unmask_paths,omitempty"`
+
+	Ulimits []Ulimit `json:"ulimits,omitempty"`
+	Limits  Limits   `json:"limits,omitzero"`
+}
+
+// ImageOptions says when and how an image is fetched. The zero value fetches from its registry what is not in the store.
+type ImageOptions struct {
+	Pull PullPolicy `json:"pull,omitempty"`
+	// Platform is os/architecture[/variant]; empty means the machine's.
+	Platform string `json:"platform,omitempty"`
+	// PlainHTTP allows a registry without TLS that is not on loopback.
+	PlainHTTP bool `json:"plain_http,omitempty"`
+	// CAFile is a PEM file of certificate authorities to trust besides the system's.
+	CAFile string `json:"ca_file,omitempty"`
+	// IgnoreChownErrors gives files whose owner is outside the mapped range to the overflow id instead of refusing them.
+	IgnoreChownErrors bool `json:"ignore_chown_errors,omitempty"`
+	// MaxUnpackedSize bounds the bytes of all unpacked layers; 0 means no limit.
+	MaxUnpackedSize int64 `json:"max_unpacked_size,omitempty"`
+}
+
+// PullPolicy says when a registry is asked for an image.
+type PullPolicy string
+
+const (
+	PullMissing PullPolicy = "missing" // if the store has none; also the meaning of ""
+	PullAlways  PullPolicy = "always"
+	PullNever   PullPolicy = "never"
+)
+
+// Network is what a container can reach.
+type Network string
+
+const (
+	NetworkNone Network = "none" // a loopback of its own and nothing else; also the meaning of ""
+	NetworkHost Network = "host" // the host's network namespace
+)
+
+// MountType is the kind of a [Mount].
+type MountType string
+
+const (
+	MountBind  MountType = "bind"
+	MountTmpfs MountType = "tmpfs"
+)
+
+// Mount puts a host path or a memory file system into the container.
+type Mount struct {
+	Type MountType `json:"type"`
+	// Source is the absolute host path of a bind mount. It must exist.
+	Source string `json:"source,omitempty"`
+	// Target is an absolute path in the container, made if missing.
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"read_only,omitempty"`
+	// Size of a tmpfs in bytes; 0 means the kernel's default, half of the memory.
+	Size int64 `json:"size,omitempty"`
+	// Mode of a tmpfs's root; 0 means 01777.
+	Mode uint32 `json:"mode,omitempty"`
+	// Exec allows programs to be run from a tmpfs.
+	Exec bool `json:"exec,omitempty"`
+	// Propagation of a bind mount: private, rprivate, slave or rslave; empty means rprivate.
+	Propagation string `json:"propagation,omitempty"`
+}
+
+// TerminalSize is a terminal's size in characters; zero means the kernel's default.
+type TerminalSize struct {
+	Rows    uint16 `json:"rows"`
+	Columns uint16 `json:"columns"`
+}
+
+// Ulimit is a resource limit of setrlimit(2).
+type Ulimit struct {
+	// Name is the lower-case name without RLIMIT_, such as nofile.
+	Name string `json:"name"`
+	// Soft and Hard are in the limit's own unit; -1 means unlimited.
+	Soft int64 `json:"soft"`
+	Hard int64 `json:"hard"`
+}
+
+// Limits are the limits that need a delegated cgroup. Zero means none.
+type Limits struct {
+	// Memory and Swap in bytes; Swap is what may be swapped beyond Memory, -1 unlimited.
+	Memory int64 `json:"memory,omitempty"`
+	Swap   int64 `json:"swap,omitempty"`
+	// CPUs is how many CPUs' time may be used, such as 1.5.
+	CPUs float64 `json:"cpus,omitempty"`
+	// PIDs is the greatest number of tasks.
+	PIDs int64 `json:"pids,omitempty"`
+	// BestEffort starts the container also where the limits cannot be enforced.
+	BestEffort bool `json:"best_effort,omitempty"`
+}
+
+// IsZero tells whether nothing is limited.
+func (l Limits) IsZero() bool { return l.Memory == 0 && l.Swap == 0 && l.CPUs == 0 && l.PIDs == 0 }
