@@ -1,0 +1,68 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/moby/sys/user"
+
+	"github.com/bivouac-run/bivouac/sandbox"
+)
+
+// identity is who the program is inside its container.
+type identity struct {
+	uid, gid int
+	groups   []int
+	home     string
+}
+
+// resolveIdentity looks USER[:GROUP] up in the image's own /etc/passwd and /etc/group, below root. Both are read through
+// os.Root, so that an image's symlink cannot make the keeper read a file of the host.
+func resolveIdentity(root, spec string) (*identity, error) {
+	passwd, err := readInside(root, "etc/passwd")
+	if err != nil {
+		return nil, err
+	}
+	group, err := readInside(root, "etc/group")
+	if err != nil {
+		return nil, err
+	}
+	u, err := user.GetExecUser(spec, &user.ExecUser{Home: "/"}, strings.NewReader(passwd), strings.NewReader(group))
+	if err != nil {
+		return nil, sandbox.Errorf(sandbox.CodeUnknownUser, "find user %q: %v", spec, err).
+			WithRemedy("name a user of the image's /etc/passwd, or give numbers as UID:GID")
+	}
+	return &identity{uid: u.Uid, gid: u.Gid, groups: u.Sgids, home: u.Home}, nil
+}
+
+// maxAccountFile bounds what is read of an image's account files.
+const maxAccountFile = 16 << 20
+
+// readInside returns a regular file's content, and nothing for a file that is not there.
+func readInside(root, name string) (string, error) {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return "", fmt.Errorf("open root file system: %w", err)
+	}
+	defer r.Close()
+	info, err := r.Stat(name)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return "", nil
+	}
+	if err != nil {
+		return "", sandbox.Errorf(sandbox.CodeInvalid, "read /%s of the image: %v", name, err)
+	}
+	f, err := r.Open(name)
+	if err != nil {
+		return "", sandbox.Errorf(sandbox.CodeInvalid, "read /%s of the image: %v", name, err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxAccountFile))
+	if err != nil {
+		return "", fmt.Errorf("read /%s of the image: %w", name, err)
+	}
+	return string(text), nil
+}

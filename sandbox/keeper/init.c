@@ -1,0 +1,205 @@
+// The last step into a container. libcontainer executes this binary again inside, as the container's first process: in its
+// namespaces, with its user, capabilities and limits, no_new_privs set. This constructor runs before Go starts (Go never
+// does): it installs the seccomp filters that the keeper compiled, and executes the program, or with PLAN_INIT stays
+// above it as pid 1, forwards signals and reaps orphans.
+//
+// Descriptors: 3 this executable, 4 the plan, 5 a socket to the keeper. None of them outlives the exec.
+#define _GNU_SOURCE
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/keyctl.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+enum { EXE_FD = 3, PLAN_FD = 4, REPORT_FD = 5 };
+
+static void fail(int stage, int status) {
+	struct init_report r = {stage, errno};
+	(void)!write(REPORT_FD, &r, sizeof r);
+	_exit(status);
+}
+
+static const char *variable(char **env, const char *name) {
+	size_t n = strlen(name);
+	for (; *env; env++)
+		if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
+			return *env + n + 1;
+	return NULL;
+}
+
+// search executes argv[0] from the directories of path, as execvp(3) does. It returns on failure with errno set: EACCES
+// where that was met and nothing better found.
+static void search(char **argv, char **env, const char *path) {
+	static char file[8192];
+	size_t name = strlen(argv[0]);
+	int denied = 0;
+	errno = ENOENT;
+	for (const char *p = path, *end; p; p = *end ? end + 1 : NULL) {
+		end = strchrnul(p, ':');
+		size_t dir = end - p;
+		if (dir + name + 3 > sizeof file)
+			continue;
+		memcpy(file, dir ? p : ".", dir ? dir : 1);
+		dir = dir ? dir : 1;
+		file[dir] = '/';
+		memcpy(file + dir + 1, argv[0], name + 1);
+		execve(file, argv, env);
+		if (errno == EACCES)
+			denied = 1;
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return;
+	}
+	errno = denied ? EACCES : ENOENT;
+}
+
+static void execute(char **argv, char **env) {
+	if (strchr(argv[0], '/'))
+		execve(argv[0], argv, env);
+	else
+		search(argv, env, variable(env, "PATH") ? variable(env, "PATH") : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	fail(STAGE_EXEC, errno == ENOENT || errno == ENOTDIR ? 127 : 126);
+}
+
+// send_listener passes the notification descriptor to the keeper.
+static void send_listener(int fd) {
+	char byte = 'n', control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec io = {&byte, 1};
+	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	if (sendmsg(REPORT_FD, &m, 0) < 0)
+		fail(STAGE_NOTIFY, 125);
+	close(fd);
+}
+
+static void install(const struct plan_header *p, char *filters) {
+	struct sock_fprog notify = {p->notify, (void *)filters};
+	struct sock_fprog filter = {p->filter, (void *)(filters + p->notify * sizeof(struct sock_filter))};
+	if (notify.len) {
+		int fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->notify_flags, &notify);
+		if (fd < 0 && errno == EINVAL) // before Linux 5.19 there are not all of the flags
+			fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &notify);
+		if (fd < 0)
+			fail(STAGE_NOTIFY, 125);
+		send_listener(fd);
+	}
+	if (filter.len && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->filter_flags, &filter) < 0)
+		fail(STAGE_FILTER, 125);
+}
+
+// terminal puts the program into the foreground of its terminal.
+static void terminal(void) {
+	sigset_t block, old;
+	sigemptyset(&block);
+	sigaddset(&block, SIGTTOU);
+	setpgid(0, 0);
+	sigprocmask(SIG_BLOCK, &block, &old);
+	tcsetpgrp(0, getpid());
+	sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
+// reap waits for every child that has ended. It ends this process with the program's status, and so the container.
+static void reap(pid_t program) {
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid != program)
+			continue;
+		_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+	}
+}
+
+// stay is pid 1 above the program.
+static void stay(pid_t program, const sigset_t *all) {
+	close(REPORT_FD);
+	for (;;) {
+		siginfo_t info;
+		int s = sigwaitinfo(all, &info);
+		if (s == SIGCHLD)
+			reap(program);
+		else if (s > 0)
+			kill(program, s);
+	}
+}
+
+static void fork_program(int in_terminal) {
+	sigset_t all, old;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &old);
+	pid_t program = fork();
+	if (program < 0)
+		fail(STAGE_FORK, 125);
+	if (program > 0)
+		stay(program, &all);
+	if (in_terminal)
+		terminal();
+	sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
+// strings_of fills a vector with n strings that start at s, and returns what is behind them.
+static char *strings_of(char **vector, uint32_t n, char *s, const char *end) {
+	for (uint32_t i = 0; i < n; i++) {
+		char *zero = s < end ? memchr(s, 0, end - s) : NULL;
+		if (!zero) {
+			errno = EBADMSG;
+			fail(STAGE_PLAN, 125);
+		}
+		vector[i] = s;
+		s = zero + 1;
+	}
+	vector[n] = NULL;
+	return s;
+}
+
+static void run(void) {
+	struct stat st;
+	if (fstat(PLAN_FD, &st) < 0)
+		fail(STAGE_PLAN, 125);
+	char *base = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, PLAN_FD, 0);
+	if (base == MAP_FAILED)
+		fail(STAGE_PLAN, 125);
+	const struct plan_header *p = (void *)base;
+	size_t filters = ((size_t)p->notify + p->filter) * sizeof(struct sock_filter);
+	if ((size_t)st.st_size < sizeof *p || p->magic != PLAN_MAGIC || sizeof *p + p->strings + filters != (size_t)st.st_size || !p->argc) {
+		errno = EBADMSG;
+		fail(STAGE_PLAN, 125);
+	}
+	char **vectors = calloc((size_t)p->argc + p->envc + 2, sizeof *vectors);
+	if (!vectors)
+		fail(STAGE_PLAN, 125);
+	char **argv = vectors, **env = vectors + p->argc + 1, *s = base + sizeof *p, *end = s + p->strings;
+	strings_of(env, p->envc, strings_of(argv, p->argc, s, end), end);
+	close(EXE_FD);
+	close(PLAN_FD);
+	fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
+	syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);
+	// A session keyring of its own. Where the user's quota of keys is used up, it keeps the keeper's, which is empty.
+	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+	install(p, end);
+	if (p->flags & PLAN_INIT)
+		fork_program(p->flags & PLAN_TERMINAL);
+	execute(argv, env);
+}
+
+__attribute__((constructor)) static void bivouac_init(void) {
+	if (getenv("_BIVOUAC_INIT"))
+		run();
+}

@@ -1,0 +1,170 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/opencontainers/runc/libcontainer/exeseal"
+	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/sandbox/wire"
+	"github.com/bivouac-run/bivouac/userns"
+)
+
+// socketFD is where a caller passes its socket.
+const socketFD = 3
+
+// Main is `bivouac keeper`: it serves the socket on descriptor 3 until that ends. It returns the exit code.
+func Main() int {
+	if os.Getpid() != 1 {
+		return complain(enter())
+	}
+	conn, err := wire.FromFile(os.NewFile(socketFD, "caller"))
+	if err != nil {
+		return complain(errors.New("keeper: there is no socket on descriptor 3; it is started by bivouac run or by the Go packages, not by hand"))
+	}
+	serve(conn)
+	return 0
+}
+
+func complain(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 125
+}
+
+// enter executes this program again with the namespaces that become it; it returns only on failure. A caller that knows
+// package userns saves this step by setting [userns.EnterEnv] itself.
+func enter() error {
+	m, err := userns.Detect()
+	if err != nil {
+		return err
+	}
+	env := append(os.Environ(), userns.EnterEnv(m))
+	return fmt.Errorf("start the keeper again: %w", syscall.Exec("/proc/self/exe", os.Args, env))
+}
+
+// keeper is the state behind one socket.
+type keeper struct {
+	store *rootfs.Store
+	// home is the store's directory; run, below it, is covered by a memory file system of this keeper's own.
+	home, run  string
+	uids, gids []extent
+	unified    bool
+	// exe is this program, sealed: containers may execute it and cannot change it.
+	exe *os.File
+	// scratch is where changed files go until they are discarded.
+	scratch *scratch
+}
+
+func newKeeper() (*keeper, error) {
+	ids, err := userns.Current()
+	if err != nil {
+		return nil, err
+	}
+	k := &keeper{uids: extents(ids.UIDs), gids: extents(ids.GIDs)}
+	if err := k.openStore(ids); err != nil {
+		return nil, err
+	}
+	if err := k.openScratch(); err != nil {
+		return nil, err
+	}
+	if k.unified, err = coverCgroups(); err != nil {
+		return nil, err
+	}
+	if k.exe, err = sealExe(filepath.Join(k.run, "state")); err != nil {
+		return nil, fmt.Errorf("seal own executable: %w", err)
+	}
+	return k, nil
+}
+
+func extents(maps []userns.IDMap) []extent {
+	out := make([]extent, len(maps))
+	for i, m := range maps {
+		out[i] = extent{int64(m.ContainerID), int64(m.Size)}
+	}
+	return out
+}
+
+// single tells whether root is the only user there is.
+func (k *keeper) single() bool { return len(k.uids) == 1 && k.uids[0].size == 1 }
+
+func (k *keeper) openStore(ids userns.Mapping) (err error) {
+	if k.home, err = rootfs.DefaultDir(); err != nil {
+		return err
+	}
+	k.store, err = rootfs.Open(k.home, rootfs.StoreOptions{IDs: rootfs.IDs{
+		Key: ids.ID(), Single: ids.Single(), MaxUID: last(k.uids), MaxGID: last(k.gids),
+	}})
+	return err
+}
+
+func last(extents []extent) uint32 {
+	e := extents[len(extents)-1]
+	return uint32(e.first + e.size - 1)
+}
+
+// openScratch covers the store's run directory with a memory file system, which nobody else sees and which ends with the
+// keeper. libcontainer's state is there, and changed files where the kernel can hold them in memory.
+func (k *keeper) openScratch() error {
+	k.run = filepath.Join(k.home, "run")
+	if err := os.MkdirAll(k.run, 0o700); err != nil {
+		return fmt.Errorf("create run directory: %w", err)
+	}
+	if err := unix.Mount("tmpfs", k.run, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=700"); err != nil {
+		return fmt.Errorf("mount a memory file system on %s: %w", k.run, err)
+	}
+	for _, d := range []string{"state", "scratch"} {
+		if err := os.Mkdir(filepath.Join(k.run, d), 0o711); err != nil {
+			return fmt.Errorf("create run directory: %w", err)
+		}
+	}
+	var err error
+	k.scratch, err = newScratch(filepath.Join(k.run, "scratch"), filepath.Join(k.home, "scratch"))
+	return err
+}
+
+// sealExe returns this program for containers to execute, such that they cannot change it. It must be open to every user
+// of a container. The directory for temporary files must not be the one that the program is in: libcontainer stacks the
+// two, and copies the whole program where that fails.
+func sealExe(dir string) (*os.File, error) {
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, fmt.Errorf("open own executable: %w", err)
+	}
+	st, err := self.Stat()
+	switch {
+	case err != nil:
+		err = fmt.Errorf("stat own executable: %w", err)
+	case exeseal.IsCloned(self):
+		return self, nil
+	case st.Mode().Perm()&0o005 == 0o005:
+		defer self.Close()
+		return exeseal.CloneSelfExe(dir)
+	default:
+		defer self.Close()
+		return exeseal.CloneBinary(self, st.Size(), "bivouac", dir)
+	}
+	self.Close()
+	return nil, err
+}
+
+// coverCgroups shows cgroup v2 at /sys/fs/cgroup on a hybrid machine, so that libcontainer asks it instead of every
+// version 1 hierarchy, and tells whether the machine itself has it there.
+func coverCgroups() (unified bool, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs("/sys/fs/cgroup", &st); err != nil || st.Type == unix.CGROUP2_SUPER_MAGIC {
+		return err == nil, nil // without any cgroups nothing needs covering
+	}
+	const hybrid = "/sys/fs/cgroup/unified"
+	if err := unix.Statfs(hybrid, &st); err != nil || st.Type != unix.CGROUP2_SUPER_MAGIC {
+		return false, nil
+	}
+	if err := unix.Mount(hybrid, "/sys/fs/cgroup", "", unix.MS_BIND, ""); err != nil {
+		return false, fmt.Errorf("bind %s: %w", hybrid, err)
+	}
+	return false, nil
+}

@@ -1,0 +1,132 @@
+package keeper
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/sandbox"
+)
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// cgroup returns where the container's limits are enforced, relative to the root of the hierarchy, or nothing without
+// limits. Where none can be enforced that is an error, or with best effort a warning.
+func (c *container) cgroup() (string, error) {
+	l := c.spec.Limits
+	if l.IsZero() {
+		return "", nil
+	}
+	dir, err := delegatedCgroup(controllers(l))
+	if err == nil {
+		return filepath.Join("/", strings.TrimPrefix(dir, cgroupRoot), "bivouac-"+c.id[:12]), nil
+	}
+	if l.BestEffort {
+		c.warnings = append(c.warnings, "no limits: "+err.Message)
+		return "", nil
+	}
+	return "", err
+}
+
+func controllers(l sandbox.Limits) []string {
+	var need []string
+	if l.Memory != 0 || l.Swap != 0 {
+		need = append(need, "memory")
+	}
+	if l.CPUs != 0 {
+		need = append(need, "cpu")
+	}
+	if l.PIDs != 0 {
+		need = append(need, "pids")
+	}
+	return need
+}
+
+// delegatedCgroup returns the nearest directory above the keeper's own cgroup in which this user may create cgroups that
+// have the controllers. The own one is out of the question: a cgroup with processes cannot hand controllers down
+// (cgroups(7), "no internal processes").
+func delegatedCgroup(need []string) (string, *sandbox.Error) {
+	own, err := ownCgroup()
+	if err != nil {
+		return "", limitError(need, err.Error(), "mount cgroup v2 on "+cgroupRoot)
+	}
+	missing := need
+	for dir := filepath.Dir(filepath.Join(cgroupRoot, own)); strings.HasPrefix(dir, cgroupRoot); dir = filepath.Dir(dir) {
+		if !writable(dir) {
+			continue
+		}
+		if missing = lacking(dir, need); len(missing) == 0 {
+			if err := handDown(dir, need); err != nil {
+				return "", limitError(need, err.Error(), "start bivouac by systemd-run --user --scope")
+			}
+			return dir, nil
+		}
+	}
+	if absent := lacking(cgroupRoot, need); len(absent) > 0 {
+		return "", limitError(need, fmt.Sprintf("this machine's cgroup v2 hierarchy lacks the controller %s", strings.Join(absent, ", ")),
+			"boot with systemd.unified_cgroup_hierarchy=1")
+	}
+	return "", limitError(missing, "no cgroup with that controller is delegated to you", "start bivouac by systemd-run --user --scope, and see Delegate= in systemd.resource-control(5)")
+}
+
+func limitError(need []string, why, remedy string) *sandbox.Error {
+	return sandbox.Errorf(sandbox.CodeLimits, "limit %s: %s", strings.Join(need, ", "), why).WithRemedy("%s, or give --limits=best-effort", remedy)
+}
+
+// ownCgroup returns the version 2 path of this process.
+func ownCgroup() (string, error) {
+	f, err := os.Open("/proc/self/cgroup")
+	if err != nil {
+		return "", fmt.Errorf("find own cgroup: %w", err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if path, ok := strings.CutPrefix(lines.Text(), "0::"); ok {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("find own cgroup: the machine has no cgroup v2")
+}
+
+func writable(dir string) bool {
+	return unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK) == nil &&
+		unix.Access(filepath.Join(dir, "cgroup.subtree_control"), unix.W_OK) == nil
+}
+
+func lacking(dir string, need []string) []string {
+	text, _ := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	have := strings.Fields(string(text))
+	return slices.DeleteFunc(slices.Clone(need), func(n string) bool { return slices.Contains(have, n) })
+}
+
+func handDown(dir string, need []string) error {
+	text := "+" + strings.Join(need, " +")
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(text), 0); err != nil {
+		return fmt.Errorf("enable controllers: %w", err)
+	}
+	return nil
+}
+
+// oomKilled tells whether the kernel killed something for the memory limit (cgroup-v2.rst, memory.events).
+func (c *container) oomKilled() bool {
+	path := c.config.Cgroups.Path
+	if path == "" || c.spec.Limits.Memory == 0 {
+		return false
+	}
+	text, err := os.ReadFile(filepath.Join(cgroupRoot, path, "memory.events"))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if n, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+			return n != "0"
+		}
+	}
+	return false
+}

@@ -1,0 +1,91 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+
+	"github.com/bivouac-run/bivouac/rootfs/unpack"
+	"github.com/bivouac-run/bivouac/sandbox"
+	"github.com/bivouac-run/bivouac/sandbox/wire"
+)
+
+// nameLock keeps a container's name to it among all of the user's keepers. The kernel releases it with the process.
+type nameLock struct{ lock *flock.Flock }
+
+func (n *nameLock) release() {
+	if n != nil {
+		_ = n.lock.Close()
+	}
+}
+
+// takeName reserves the container's name, and makes the directory of a container that is to be kept.
+func (c *container) takeName() error {
+	if c.spec.Name == "" && !c.spec.Keep {
+		return nil
+	}
+	name := firstOf(c.spec.Name, c.id[:12])
+	dir := filepath.Join(c.k.home, "containers")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("create container directory: %w", noSpace(err))
+	}
+	var err error
+	if c.name, err = lockName(dir, name); err != nil {
+		return err
+	}
+	kept := filepath.Join(dir, name)
+	if _, err := os.Lstat(kept); err == nil {
+		return nameInUse(name, "a kept container has it").WithRemedy("choose another name, or remove it: bivouac rm %s", name)
+	}
+	if !c.spec.Keep {
+		return nil
+	}
+	c.kept = kept
+	for _, d := range []string{kept, filepath.Join(kept, "upper"), filepath.Join(kept, "work")} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return fmt.Errorf("create container directory: %w", noSpace(err))
+		}
+	}
+	return nil
+}
+
+func lockName(containers, name string) (*nameLock, error) {
+	lock := flock.New(filepath.Join(containers, "."+name+".lock"))
+	free, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock name %q: %w", name, noSpace(err))
+	}
+	if !free {
+		return nil, errors.Join(nameInUse(name, "a running container has it").WithRemedy("choose another name, or wait for its end"), lock.Close())
+	}
+	return &nameLock{lock}, nil
+}
+
+// remove removes the files of a container that was kept.
+func (k *keeper) remove(m *wire.Message) error {
+	var r sandbox.RemoveRequest
+	if err := m.Decode(&r); err != nil {
+		return err
+	}
+	containers := filepath.Join(k.home, "containers")
+	kept := filepath.Join(containers, r.Name)
+	if _, err := os.Lstat(kept); !validName(r.Name) || err != nil {
+		return sandbox.Errorf(sandbox.CodeNotFound, "remove container %q: no kept container has that name", r.Name).WithRemedy("see %s", containers)
+	}
+	lock, err := lockName(containers, r.Name)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	if err := unpack.Remove(kept); err != nil {
+		return fmt.Errorf("remove container %q: %w", r.Name, err)
+	}
+	return nil
+}
+
+func nameInUse(name, why string) *sandbox.Error {
+	return sandbox.Errorf(sandbox.CodeNameInUse, "name the container %q: %s", name, why)
+}

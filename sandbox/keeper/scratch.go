@@ -1,0 +1,91 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/unpack"
+)
+
+// scratch is where the changed files of containers go. It is in memory, which the kernel takes back however the keeper
+// ends, unless the kernel's tmpfs lacks user attributes (before Linux 6.6); then it is a directory of the store that the
+// next keeper removes if this one cannot.
+type scratch struct {
+	dir    string
+	onDisk bool
+	lock   *flock.Flock
+}
+
+func newScratch(memory, disk string) (*scratch, error) {
+	err := unix.Setxattr(memory, "user.bivouac", []byte("y"), 0)
+	if err == nil {
+		return &scratch{dir: memory}, nil
+	}
+	if !errors.Is(err, unix.ENOTSUP) {
+		return nil, fmt.Errorf("set attribute on %s: %w", memory, err)
+	}
+	return diskScratch(disk)
+}
+
+func diskScratch(parent string) (*scratch, error) {
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return nil, fmt.Errorf("create scratch directory: %w", err)
+	}
+	removeStale(parent)
+	dir, err := os.MkdirTemp(parent, "")
+	if err != nil {
+		return nil, fmt.Errorf("create scratch directory: %w", err)
+	}
+	lock := flock.New(dir + ".lock")
+	if _, err := lock.TryLock(); err != nil {
+		return nil, fmt.Errorf("lock scratch directory: %w", err)
+	}
+	return &scratch{dir: dir, onDisk: true, lock: lock}, nil
+}
+
+// removeStale removes what keepers left that were killed: a directory whose lock is free. A failure leaves it for the next.
+func removeStale(parent string) {
+	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
+	for _, path := range locks {
+		lock := flock.New(path)
+		if free, err := lock.TryLock(); err != nil || !free {
+			continue
+		}
+		if unpack.Remove(path[:len(path)-len(".lock")]) == nil {
+			os.Remove(path)
+		}
+		lock.Close()
+	}
+}
+
+// area is one container's part: the overlay's directories and what the keeper makes for it.
+type area struct{ dir, upper, work, root, files string }
+
+func (s *scratch) area(id string) (*area, error) {
+	a := &area{dir: filepath.Join(s.dir, id[:12])}
+	a.upper, a.work, a.root, a.files = filepath.Join(a.dir, "upper"), filepath.Join(a.dir, "work"), filepath.Join(a.dir, "root"), filepath.Join(a.dir, "files")
+	for _, d := range []string{a.dir, a.upper, a.work, a.root, a.files} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return nil, fmt.Errorf("create scratch directory: %w", noSpace(err))
+		}
+	}
+	return a, nil
+}
+
+// remove discards everything. Removal in memory happens anyway when the keeper ends.
+func (a *area) remove() {
+	_ = unpack.Remove(a.dir)
+}
+
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%w (free some memory or disk space)", err)
+	}
+	return err
+}

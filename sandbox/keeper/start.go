@@ -1,0 +1,217 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/sandbox"
+	"github.com/bivouac-run/bivouac/sandbox/keeper/seccomp"
+	"github.com/bivouac-run/bivouac/userns/emulate"
+)
+
+// makePlan compiles the filters for the container's first process.
+func (c *container) makePlan(b *blueprint) (*plan, error) {
+	p := &plan{args: c.proc.args, env: c.proc.env, stay: c.spec.Init, terminal: c.spec.Terminal != nil}
+	if c.k.single() {
+		filter, err := emulate.Filter()
+		if err != nil {
+			return nil, err
+		}
+		p.notify, p.notifyFlags = filter, emulate.InstallFlags
+	}
+	return p, p.confine(c.spec.Seccomp, b.caps)
+}
+
+// confine adds the seccomp profile that was asked for.
+func (p *plan) confine(profile string, caps []string) error {
+	if profile == "unconfined" {
+		return nil
+	}
+	load := seccomp.Default
+	if profile != "" {
+		load = func(caps []string) (*specs.LinuxSeccomp, error) { return seccomp.Load([]byte(profile), caps) }
+	}
+	loaded, err := load(caps)
+	if err != nil {
+		return sandbox.Errorf(sandbox.CodeInvalid, "read seccomp profile: %v", err).WithRemedy("see Docker's documentation of seccomp profiles for the format")
+	}
+	if p.filter, err = seccomp.Compile(loaded); err != nil {
+		return sandbox.Errorf(sandbox.CodeInvalid, "compile seccomp profile: %v", err)
+	}
+	p.filterFlags, err = seccomp.Flags(loaded)
+	return err
+}
+
+// firstEnv is the environment of the first process until it becomes the program. HOME keeps libcontainer from reading
+// the image's passwd for it.
+var firstEnv = []string{"_BIVOUAC_INIT=1", "HOME=/"}
+
+// goOneThread makes libcontainer's init, which gets this variable from us, start with a single scheduler thread.
+var goOneThread = sync.OnceValue(func() error { return os.Setenv("GOMAXPROCS", "1") })
+
+// start runs the container and returns once its program is being executed.
+func (c *container) start(stdio []*os.File) error {
+	if err := errors.Join(goOneThread(), c.checkStdio(stdio)); err != nil {
+		return err
+	}
+	plan, err := c.plan.file()
+	if err != nil {
+		return err
+	}
+	defer plan.Close()
+	ours, theirs, err := reportPair()
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	defer theirs.Close()
+	c.first = &libcontainer.Process{
+		Init: true, Args: []string{"/proc/self/fd/3"}, Env: firstEnv, Cwd: c.proc.dir, LogLevel: "2",
+		ExtraFiles: []*os.File{c.k.exe, plan, theirs},
+	}
+	c.setUser()
+	if err := c.launch(stdio); err != nil {
+		return err
+	}
+	theirs.Close()
+	return c.awaitExec(ours)
+}
+
+func (c *container) checkStdio(stdio []*os.File) error {
+	if want := 3; c.spec.Terminal == nil && len(stdio) != want {
+		return sandbox.Errorf(sandbox.CodeProtocol, "run: %d standard streams where %d were expected", len(stdio), want)
+	}
+	return nil
+}
+
+// setUser has libcontainer become the user. A user whose id is emulated really is root without capabilities.
+func (c *container) setUser() {
+	if c.k.single() {
+		return
+	}
+	c.first.UID, c.first.GID, c.first.AdditionalGroups = c.user.uid, c.user.gid, c.user.groups
+}
+
+func (c *container) launch(stdio []*os.File) (err error) {
+	console := func() error { return nil }
+	if c.spec.Terminal != nil {
+		if console, err = c.openConsole(); err != nil {
+			return err
+		}
+	} else {
+		c.first.Stdin, c.first.Stdout, c.first.Stderr = stdio[0], stdio[1], stdio[2]
+	}
+	if c.lc, err = libcontainer.Create(filepath.Join(c.k.run, "state"), c.id, c.config); err != nil {
+		return fmt.Errorf("create container: %w", err)
+	}
+	if err := c.lc.Start(c.first); err != nil {
+		return startError(err)
+	}
+	if err := errors.Join(console(), c.lc.Exec()); err != nil {
+		return fmt.Errorf("start container: %w", err)
+	}
+	go func() {
+		_, err := c.first.Wait()
+		c.exited <- err
+	}()
+	return nil
+}
+
+// startError gives libcontainer's chain of causes the code of what is most often behind it.
+func startError(err error) error {
+	text := strings.ReplaceAll(err.Error(), "\n", " ")
+	code := sandbox.CodeInternal
+	if strings.Contains(text, "error mounting") || strings.Contains(text, "mountpoint") {
+		code = sandbox.CodeMount
+	}
+	return sandbox.Errorf(code, "start container: %s", text)
+}
+
+func asExit(err error, target **exec.ExitError) bool { return errors.As(err, target) }
+
+func reportPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("create socket pair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "report"), os.NewFile(uintptr(fds[1]), "report"), nil
+}
+
+// awaitExec reads what the first process reports until its end of the socket is closed by executing the program.
+func (c *container) awaitExec(socket *os.File) error {
+	for {
+		message, files, err := receive(socket)
+		if err != nil {
+			return fmt.Errorf("read the first process's report: %w", err)
+		}
+		switch r, failed := parseReport(message); {
+		case failed:
+			return c.execError(r)
+		case len(files) == 1:
+			go c.emulate(files[0])
+		case len(message) == 0:
+			return nil
+		}
+	}
+}
+
+// receive reads one message and the files with it. At the end the message is empty.
+func receive(socket *os.File) ([]byte, []*os.File, error) {
+	buf, oob := make([]byte, 64), make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := unix.Recvmsg(int(socket.Fd()), buf, oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || len(messages) == 0 {
+		return buf[:n], nil, err
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return nil, nil, fmt.Errorf("receive descriptor: %d of them, %w", len(fds), err)
+	}
+	return buf[:n], []*os.File{os.NewFile(uintptr(fds[0]), "received")}, nil
+}
+
+// emulate answers for the ids that the machine's user does not have, until the container ends.
+func (c *container) emulate(listener *os.File) {
+	defer listener.Close()
+	// Without answers the program would wait forever, so the container ends with its emulation.
+	if err := emulate.Serve(listener, c.emulated()); err != nil {
+		fmt.Fprintf(os.Stderr, "bivouac: emulate ids: %v\n", err)
+		_ = c.first.Signal(unix.SIGKILL)
+	}
+}
+
+func (c *container) emulated() emulate.Options {
+	groups := make([]uint32, len(c.user.groups))
+	for i, g := range c.user.groups {
+		groups[i] = uint32(g)
+	}
+	return emulate.Options{UID: uint32(c.user.uid), GID: uint32(c.user.gid), Groups: groups}
+}
+
+func (c *container) execError(r report) error {
+	if !r.atExec() {
+		return sandbox.Errorf(sandbox.CodeInternal, "start container: %s", r)
+	}
+	program := c.proc.args[0]
+	if r.errno == unix.ENOENT || r.errno == unix.ENOTDIR {
+		return sandbox.Errorf(sandbox.CodeNoProgram, "execute %q: not found in the image, or its interpreter is not", program).
+			WithRemedy("check the path and $PATH of the image")
+	}
+	e := sandbox.Errorf(sandbox.CodeNotExecutable, "execute %q: %v", program, r.errno)
+	if r.errno == unix.ENOEXEC {
+		return e.WithRemedy("it may be for another architecture, or a script without #!")
+	}
+	return e.WithRemedy("check its permissions for the container's user")
+}
