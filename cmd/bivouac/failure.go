@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// exitError ends the program with an exit code of its own. Without err, nothing is printed.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e exitError) Unwrap() error { return e.err }
+
+// usageError is a command line that makes no sense.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// usageErrorf makes a usageError; its text ends with what mends it, after a semicolon.
+func usageErrorf(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// asUsageError adds where to read how cmd is called, unless err says so. Cobra's own hints take more than one line.
+func asUsageError(cmd *cobra.Command, err error) error {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	if usage := (*usageError)(nil); errors.As(err, &usage) || strings.Contains(text, "--help") {
+		return &usageError{text}
+	}
+	return usageErrorf("%s; see %q", text, cmd.CommandPath()+" --help")
+}
+
+// conclude prints err, if it has something to say, and returns the exit code.
+func conclude(stderr io.Writer, verb string, err error) int {
+	var exit exitError
+	given := errors.As(err, &exit)
+	if err != nil && !(given && exit.err == nil) {
+		_, _ = fmt.Fprintln(stderr, complaint(err)) // with standard error gone there is nobody left to tell
+	}
+	switch {
+	case given:
+		return exit.code
+	case err != nil && verb == "run":
+		return exitRunFailed
+	}
+	return exitCodeOf(err)
+}
+
+// complaint is one line whatever the error holds: part of it may come from a registry or an image.
+func complaint(err error) string {
+	return "bivouac: " + strings.TrimPrefix(printable(err.Error()), "bivouac: ")
+}

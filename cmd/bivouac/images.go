@@ -1,0 +1,162 @@
+package main
+
+import (
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+
+	"github.com/bivouac-run/bivouac/rootfs"
+)
+
+// imagesFlags are those of the verb images.
+type imagesFlags struct {
+	quiet, digests, noTrunc bool
+	format                  string
+	filters                 []string
+}
+
+func newImagesCommand() *cobra.Command {
+	f := &imagesFlags{}
+	cmd := &cobra.Command{
+		Use:   "images [flags] [REPOSITORY[:TAG]]",
+		Short: "List the images of the store",
+		Long: `List the images of the store, the youngest first.
+
+REPOSITORY[:TAG] and --filter reference=PATTERN take the patterns of a shell, which match names with or without
+the tag. SIZE is that of the compressed layers.
+
+Templates know .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size .Platform .Name and the functions json,
+upper, lower, title, split, join and truncate. "table TEMPLATE" prints columns, separated in the template by \t.`,
+		Example: `  bivouac images
+  bivouac images 'python:3.*'
+  bivouac images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+  bivouac images --format 'table {{.ID}}\t{{.Platform}}'
+  bivouac images --format json --filter reference='*/library/*'`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: f.run,
+	}
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print ids only")
+	cmd.Flags().BoolVar(&f.digests, "digests", false, "show the digests that the registry gives")
+	cmd.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "print whole ids")
+	cmd.Flags().StringVar(&f.format, "format", "", "print with `FORMAT`: table, json, a Go template or table TEMPLATE")
+	cmd.Flags().StringArrayVarP(&f.filters, "filter", "f", nil, "list only what matches `reference=PATTERN`")
+	return cmd
+}
+
+func (f *imagesFlags) run(cmd *cobra.Command, args []string) error {
+	patterns, err := f.patterns(args)
+	if err != nil {
+		return err
+	}
+	list, err := storedImages()
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(s rootfs.Summary) bool { return !matchesAny(s, patterns) })
+	slices.SortStableFunc(list, func(a, b rootfs.Summary) int { return b.Created.Compare(a.Created) })
+	return f.write(cmd.OutOrStdout(), f.rows(list, time.Now()))
+}
+
+// patterns collects what limits the list. An argument and filters of one kind widen it, as in Docker.
+func (f *imagesFlags) patterns(args []string) ([]string, error) {
+	patterns := slices.Clone(args)
+	for _, filter := range f.filters {
+		key, pattern, _ := strings.Cut(filter, "=")
+		if key != "reference" || pattern == "" {
+			return nil, usageErrorf("read --filter %q: there is no such filter; use reference=PATTERN", filter)
+		}
+		patterns = append(patterns, pattern)
+	}
+	for _, p := range patterns {
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, usageErrorf("read pattern %q: it has no end; close its brackets", p)
+		}
+	}
+	return patterns, nil
+}
+
+// matchesAny tells whether one of the patterns fits one of the image's names, short or full, with or without its tag.
+func matchesAny(s rootfs.Summary, patterns []string) bool {
+	full := strings.TrimSuffix(s.Name, ":"+s.Tag)
+	names := []string{s.Repository, s.Repository + ":" + s.Tag, s.Name, full}
+	for _, p := range patterns {
+		if slices.ContainsFunc(names, func(name string) bool { ok, _ := path.Match(p, name); return ok }) {
+			return true
+		}
+	}
+	return len(patterns) == 0
+}
+
+// storedImages reads the store as the user who calls, without a keeper.
+func storedImages() ([]rootfs.Summary, error) {
+	store, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	return store.List()
+}
+
+func openStore() (*rootfs.Store, error) {
+	dir, err := rootfs.DefaultDir()
+	if err != nil {
+		return nil, err
+	}
+	return rootfs.Open(dir, rootfs.StoreOptions{})
+}
+
+// imageRow is an image as it is printed. Its fields have Docker's names; the last two are not Docker's.
+type imageRow struct {
+	ID, Repository, Tag, Digest, CreatedSince, CreatedAt, Size string
+	Platform, Name                                             string
+}
+
+var imageHeader = imageRow{
+	ID: "IMAGE ID", Repository: "REPOSITORY", Tag: "TAG", Digest: "DIGEST", CreatedSince: "CREATED", CreatedAt: "CREATED AT",
+	Size: "SIZE", Platform: "PLATFORM", Name: "NAME",
+}
+
+func (f *imagesFlags) rows(list []rootfs.Summary, now time.Time) []imageRow {
+	rows := make([]imageRow, len(list))
+	for i, s := range list {
+		rows[i] = imageRow{
+			ID: shortID(s.ID), Repository: printable(s.Repository), Tag: printable(s.Tag), Digest: s.Digest.String(),
+			CreatedSince: "N/A", CreatedAt: "N/A", Size: units.HumanSizeWithPrecision(float64(s.Size), 3),
+			Platform: printable(s.Platform), Name: printable(s.Name),
+		}
+		if f.noTrunc {
+			rows[i].ID = s.ID.String()
+		}
+		if !s.Created.IsZero() {
+			rows[i].CreatedSince = units.HumanDuration(now.Sub(s.Created)) + " ago"
+			rows[i].CreatedAt = s.Created.Local().Format("2006-01-02 15:04:05 -0700 MST")
+		}
+	}
+	return rows
+}
+
+// shortID is how Docker abbreviates digests.
+func shortID(d digest.Digest) string {
+	_, hex, _ := strings.Cut(d.String(), ":")
+	return hex[:min(12, len(hex))]
+}
+
+func (f *imagesFlags) write(w io.Writer, rows []imageRow) error {
+	columns, isTable := strings.CutPrefix(f.format, "table")
+	switch {
+	case f.format == "" && f.quiet:
+		return writeRows(w, "{{.ID}}", rows, imageHeader)
+	case f.format != "" && !isTable:
+		return writeRows(w, f.format, rows, imageHeader)
+	case strings.TrimSpace(columns) != "":
+		return writeTable(w, strings.TrimSpace(columns), rows, imageHeader)
+	case f.digests:
+		return writeTable(w, `{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`, rows, imageHeader)
+	}
+	return writeTable(w, `{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`, rows, imageHeader)
+}

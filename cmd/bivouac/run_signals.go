@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/bivouac-run/bivouac/sandbox"
+)
+
+func signalOf(number int) syscall.Signal { return syscall.Signal(number) }
+
+// signals are those that the user or the system sends to us and means for the program.
+type signals struct{ ch chan os.Signal }
+
+func catchSignals() *signals {
+	s := &signals{ch: make(chan os.Signal, 16)}
+	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
+		syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGIO, syscall.SIGPWR)
+	return s
+}
+
+func (s *signals) stop() { signal.Stop(s.ch) }
+
+// interruptedError is why a container that was not started yet never will be.
+type interruptedError struct{ signal syscall.Signal }
+
+func (e interruptedError) Error() string { return fmt.Sprintf("interrupted by %v", e.signal) }
+
+// cancelOn cancels by a signal until the returned function is called.
+func (s *signals) cancelOn(cancel context.CancelCauseFunc) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case sig := <-s.ch:
+			cancel(interruptedError{sig.(syscall.Signal)})
+		case <-done:
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// forward passes signals on. A second interrupt kills: the program may have no handler for the first, and as process 1 then
+// does not get it.
+func (s *signals) forward(ctx context.Context, c *sandbox.Container) {
+	interrupts := 0
+	for sig := range s.ch {
+		if sig == syscall.SIGINT {
+			if interrupts++; interrupts > 1 {
+				sig = syscall.SIGKILL
+			}
+		}
+		_ = c.Signal(ctx, sig.(syscall.Signal)) // it may have ended
+	}
+}
