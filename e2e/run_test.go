@@ -215,10 +215,14 @@ var _ = Describe("run", func() {
 		Expect(seen).To(HaveLen(8))
 	})
 
-	It("refuses limits that it cannot enforce, and names what is missing", func() {
-		session := bivouac(with(flags("--memory", "64m", "--pids-limit", "20", "--cpus", "0.5"), "true")...)
+	It("enforces limits, or refuses them and names what is missing", func() {
+		limited := flags("--memory", "64m", "--pids-limit", "20", "--cpus", "0.5")
+		session := bivouac(with(limited, "true")...)
 		if session.ExitCode() == 0 {
-			Skip("cgroup controllers are delegated to this user")
+			Expect(succeed(with(limited, "sh", "-c", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max")...)).
+				To(Equal("67108864\n20\n50000 100000"))
+			Expect(bivouac(with(limited, "sh", "-c", "head -c 200m /dev/zero | tail")...).ExitCode()).NotTo(BeZero())
+			return
 		}
 		Expect(oneLine(session, 125)).To(MatchRegexp("limit .*memory.*; .*--limits=best-effort"))
 		session = bivouac(with(flags("--memory", "64m", "--limits=best-effort"), "true")...)

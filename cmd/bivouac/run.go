@@ -82,7 +82,9 @@ func (f *runFlags) supervise(ctx context.Context, spec *sandbox.Spec, s *session
 		return sandbox.Exit{}, err
 	}
 	go signals.forward(ctx, container)
-	s.attach(container)
+	if err := s.attach(container); err != nil {
+		return sandbox.Exit{}, err
+	}
 	exit, err := f.await(ctx, container)
 	s.drain()
 	if exit.Kept != "" {

@@ -44,7 +44,7 @@ func (f *runFlags) setTerminal(s *sandbox.Spec) error {
 func (f *runFlags) openSession(spec *sandbox.Spec) (*session, error) {
 	s := &session{restore: func() {}, interactive: f.interactive}
 	if spec.Terminal != nil {
-		return s, s.enterRaw(f.interactive)
+		return s, nil
 	}
 	var err error
 	if s.streams.Stdout, err = s.output(os.Stdout); err != nil {
@@ -83,20 +83,6 @@ func (s *session) pipeInput() (*os.File, error) {
 	return theirs, nil
 }
 
-// enterRaw hands every keystroke to the program's terminal, if that gets any.
-func (s *session) enterRaw(interactive bool) error {
-	if !interactive {
-		return nil
-	}
-	fd := int(os.Stdin.Fd())
-	old, err := term.MakeRaw(fd)
-	if err != nil {
-		return fmt.Errorf("set the terminal to raw mode: %w", err)
-	}
-	s.restore = func() { _ = term.Restore(fd, old) }
-	return nil
-}
-
 // started closes our copies of the container's streams, so that their ends are seen.
 func (s *session) started() {
 	for _, c := range s.theirs {
@@ -112,19 +98,33 @@ func (s *session) started() {
 	}
 }
 
-// attach connects the program's terminal, if it has one.
-func (s *session) attach(c *sandbox.Container) {
+// attach connects the program's terminal, if it has one. Until then our own terminal works as ever: it shows the progress
+// of a pull, and Ctrl-C ends that.
+func (s *session) attach(c *sandbox.Container) error {
 	if c.Terminal == nil {
-		return
+		return nil
 	}
 	resize(c.Terminal)
 	go followSize(c.Terminal)
 	s.outputs.Go(func() {
 		_, _ = io.Copy(os.Stdout, c.Terminal) // EIO when the last program of the terminal is gone
 	})
-	if s.interactive {
-		go func() { _, _ = io.Copy(c.Terminal, os.Stdin) }()
+	if !s.interactive {
+		return nil
 	}
+	go func() { _, _ = io.Copy(c.Terminal, os.Stdin) }()
+	return s.enterRaw()
+}
+
+// enterRaw hands every keystroke to the program's terminal.
+func (s *session) enterRaw() error {
+	fd := int(os.Stdin.Fd())
+	old, err := term.MakeRaw(fd)
+	if err != nil {
+		return fmt.Errorf("set the terminal to raw mode: %w", err)
+	}
+	s.restore = func() { _ = term.Restore(fd, old) }
+	return nil
 }
 
 func followSize(terminal *os.File) {

@@ -130,7 +130,7 @@ func (c *container) configure() (err error) {
 	if b.caps, err = resolveCapabilities(c.spec.CapAdd, c.spec.CapDrop); err != nil {
 		return err
 	}
-	if b.rlimits, err = resolveRlimits(c.spec.Ulimits); err != nil {
+	if b.rlimits, err = resolveRlimits(c.spec.Ulimits, c.k.single()); err != nil {
 		return err
 	}
 	if b.files, err = c.systemFiles(); err != nil {

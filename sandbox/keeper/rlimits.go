@@ -19,10 +19,14 @@ var rlimitNumbers = map[string]int{
 }
 
 // resolveRlimits refuses what an ordinary user cannot set, because libcontainer would fail with less to say.
-func resolveRlimits(ulimits []sandbox.Ulimit) ([]configs.Rlimit, error) {
+// With a single id package emulate keeps its own value in the limit of locks, which Linux does not enforce.
+func resolveRlimits(ulimits []sandbox.Ulimit, single bool) ([]configs.Rlimit, error) {
 	var out []configs.Rlimit
 	for _, u := range ulimits {
 		number, ok := rlimitNumbers[u.Name]
+		if number == unix.RLIMIT_LOCKS && single {
+			return nil, sandbox.Errorf(sandbox.CodeUnsupported, "set ulimit locks: not possible for a user without subordinate ids").WithRemedy("leave it out: Linux does not enforce it")
+		}
 		if !ok {
 			return nil, sandbox.Errorf(sandbox.CodeInvalid, "set ulimit %q: no such limit", u.Name).WithRemedy("use one of %s", strings.Join(rlimitNames(), ", "))
 		}

@@ -28,11 +28,12 @@ func (c *container) makePlan(b *blueprint) (*plan, error) {
 		}
 		p.notify, p.notifyFlags = filter, emulate.InstallFlags
 	}
-	return p, p.confine(c.spec.Seccomp, b.caps)
+	return p, c.confine(p, b.caps)
 }
 
 // confine adds the seccomp profile that was asked for.
-func (p *plan) confine(profile string, caps []string) error {
+func (c *container) confine(p *plan, caps []string) error {
+	profile := c.spec.Seccomp
 	if profile == "unconfined" {
 		return nil
 	}
@@ -43,6 +44,9 @@ func (p *plan) confine(profile string, caps []string) error {
 	loaded, err := load(caps)
 	if err != nil {
 		return sandbox.Errorf(sandbox.CodeInvalid, "read seccomp profile: %v", err).WithRemedy("see Docker's documentation of seccomp profiles for the format")
+	}
+	if unknown := seccomp.Unknown(loaded); profile != "" && len(unknown) > 0 {
+		c.warnings = append(c.warnings, "the seccomp profile names system calls that do not exist: "+strings.Join(unknown, ", "))
 	}
 	if p.filter, err = seccomp.Compile(loaded); err != nil {
 		return sandbox.Errorf(sandbox.CodeInvalid, "compile seccomp profile: %v", err)
