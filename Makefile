@@ -9,7 +9,7 @@ TOOLS     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bivouac-tools
 BUILD     := go build -trimpath -buildvcs=false -tags netgo,osusergo -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo setup test lint bench fuzz clean
+.PHONY: help build demo setup test lint fmt bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: ## run every test, unit and e2e (PKG=./rootfs/... RUN=regexp KIND=mapped|s
 
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI) ## check the code with golangci-lint
 	$< run
+
+fmt: $(TOOLS)/golangci-lint-$(GOLANGCI) ## format the code as lint wants it
+	$< fmt
 
 $(TOOLS)/golangci-lint-$(GOLANGCI):
 	GOFLAGS= GOBIN=$(TOOLS)/new go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)

@@ -202,6 +202,20 @@ var _ = Describe("run", func() {
 		// The check after every spec does the rest.
 	})
 
+	It("can have changed files on disk, and leaves none of them there", func() {
+		onDisk := func(script string) *gexec.Session {
+			cmd := command(busybox("sh", "-c", script)...)
+			cmd.Env = append(cmd.Env, "BIVOUAC_SCRATCH=disk")
+			return start(cmd)
+		}
+		Eventually(onDisk("echo x >/f; rm -r /etc/passwd; mkdir /d; chown 7:8 /d; chmod 0 /d")).Should(gexec.Exit(0))
+		killed := onDisk("echo up; exec sleep 600")
+		Eventually(killed).Should(gbytes.Say("up"))
+		killed.Kill()
+		Eventually(killed).Should(gexec.Exit())
+		// The check after every spec does the rest.
+	})
+
 	It("does as many things at once as it is asked to", func() {
 		var sessions []*gexec.Session
 		for range 8 {

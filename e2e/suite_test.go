@@ -50,9 +50,7 @@ var _ = BeforeEach(func() {
 	before := ownProcesses()
 	DeferCleanup(func() {
 		Eventually(func() []string { return newProcesses(before) }).WithTimeout(5*time.Second).Should(BeEmpty(), "processes left behind")
-		left, err := filepath.Glob(filepath.Join(store, "scratch", "*"))
-		Expect(err).NotTo(HaveOccurred())
-		Expect(left).To(BeEmpty(), "scratch files left behind")
+		Eventually(func() ([]string, error) { return filepath.Glob(filepath.Join(store, "scratch", "*")) }).Should(BeEmpty(), "scratch files left behind")
 	})
 })
 

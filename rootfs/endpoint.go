@@ -12,9 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // endpoint is a repository of one registry, with the credentials for it.
@@ -27,7 +26,13 @@ type endpoint struct {
 	rt http.RoundTripper // nil until the first login
 }
 
-func (e *endpoint) host() string { return e.repo.RegistryStr() }
+// host is how people call the registry.
+func (e *endpoint) host() string {
+	if host := e.repo.RegistryStr(); host != legacyDomain {
+		return host
+	}
+	return defaultDomain
+}
 
 // login finds out how the registry wants to be talked to, once.
 func (e *endpoint) login(ctx context.Context) (http.RoundTripper, error) {
@@ -96,7 +101,7 @@ func (e *endpoint) blob(ctx context.Context, d ocispec.Descriptor, offset int64)
 	if err != nil {
 		return nil, explain(err, e.host())
 	}
-	address := url.URL{Scheme: e.repo.Scheme(), Host: e.host(), Path: "/v2/" + e.repo.RepositoryStr() + "/blobs/" + d.Digest.String()}
+	address := url.URL{Scheme: e.repo.Scheme(), Host: e.repo.RegistryStr(), Path: "/v2/" + e.repo.RepositoryStr() + "/blobs/" + d.Digest.String()}
 	body, err := getFrom(ctx, rt, address.String(), offset, d.Size)
 	return body, explain(err, e.host())
 }
@@ -110,7 +115,7 @@ func getFrom(ctx context.Context, rt http.RoundTripper, address string, offset, 
 	if offset > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, size-1)) // some take no open range
 	}
-	resp, err := (&http.Client{Transport: rt}).Do(req)
+	resp, err := (&http.Client{Transport: rt, CheckRedirect: checkRedirect}).Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +124,24 @@ func getFrom(ctx context.Context, rt http.RoundTripper, address string, offset, 
 		return nil, err
 	}
 	return skipTo(resp, offset)
+}
+
+// maxRedirects is net/http's own limit.
+const maxRedirects = 10
+
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	return mayLead(via[0].URL.Host, req.URL.Host)
+}
+
+// mayLead keeps other machines from making us ask servers that only this one reaches.
+func mayLead(from, to string) error {
+	if isLoopback(to) && !isLoopback(from) {
+		return fail(Blocked, "", "ask %s: %s sends us there", to, from)
+	}
+	return nil
 }
 
 func skipTo(resp *http.Response, offset int64) (io.ReadCloser, error) {

@@ -28,6 +28,7 @@ const (
 	NoXattr        Code = "no-xattr"        // the file system of the store has no user extended attributes
 	UnmappedID     Code = "unmapped-id"     // a layer has a file of an owner outside the id mapping
 	NoPlatform     Code = "no-platform"     // the image is not for this machine
+	Unsupported    Code = "unsupported"     // the kernel, or what confines us, does not let us
 )
 
 // Error makes a Code usable as the target of errors.Is.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -232,8 +233,8 @@ func TestPullRefusesBadLayers(t *testing.T) {
 	}{
 		{"other diff ID", oddLayer(t), DigestMismatch},
 		{"cut tar", newLayer(t, packedGzip, whole[:1000000]), BadArchive},
-		{"cut gzip", newLayer(t, packing{func(t *testing.T, b []byte) []byte { return gzipped(t, b)[:1000000] }, types.OCILayer}, whole), BadArchive},
-		{"cut zstd", newLayer(t, packing{func(t *testing.T, b []byte) []byte { return zstded(t, b)[:1000000] }, types.OCILayer}, whole), BadArchive},
+		{"cut gzip", newLayer(t, packing{func(t testing.TB, b []byte) []byte { return gzipped(t, b)[:1000000] }, types.OCILayer}, whole), BadArchive},
+		{"cut zstd", newLayer(t, packing{func(t testing.TB, b []byte) []byte { return zstded(t, b)[:1000000] }, types.OCILayer}, whole), BadArchive},
 		{"no tar", newLayer(t, packedNone, []byte(strings.Repeat("hello ", 1000))), BadArchive},
 		{"outside", newLayer(t, packedGzip, tree{"file ../x y"}.tar(t)), BadArchive},
 	} {
@@ -308,5 +309,41 @@ func TestPullEndsWithContext(t *testing.T) {
 	}
 	if time.Since(begin) > 5*time.Second {
 		t.Error("took too long")
+	}
+}
+
+func TestPullForeignLayer(t *testing.T) {
+	r := newServer(t)
+	content := bigTree.tar(t)
+	l := newLayer(t, packing{gzipped, types.OCIRestrictedLayer}, content)
+	img, err := mutate.Append(image(t), mutate.Addendum{Layer: l, MediaType: types.OCIRestrictedLayer,
+		URLs: []string{"https://127.0.0.1:1/none", r.URL + "/elsewhere"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := r.push(t, "x:1", img)
+	r.spoiled(func(w http.ResponseWriter, req *http.Request) bool {
+		if req.URL.Path != "/elsewhere" {
+			return false
+		}
+		if req.Header.Get("Authorization") != "" {
+			t.Error("credentials are sent")
+		}
+		_, _ = w.Write(gzipped(t, content))
+		return true
+	})
+	s := openStore(t)
+	pullNow(t, s, name, PullOptions{})
+	fsck(t, s)
+}
+
+func TestMayLead(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		ok       bool
+	}{{"a.test", "b.test", true}, {"a.test", "127.0.0.1:80", false}, {"a.test", "localhost", false}, {"localhost:1", "127.0.0.1:2", true}} {
+		if err := mayLead(c.from, c.to); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }

@@ -37,7 +37,7 @@ import (
 // "symlink PATH TARGET", "hardlink PATH TARGET", "device PATH". An owner may follow as "@UID" after the first word.
 type tree []string
 
-func (lines tree) tar(t *testing.T) []byte { return tarOf(t, lines) }
+func (lines tree) tar(t testing.TB) []byte { return tarOf(t, lines) }
 
 func tarOf(t testing.TB, lines tree) []byte {
 	t.Helper()
@@ -88,17 +88,17 @@ func entryOf(t testing.TB, line string) (*tar.Header, []byte) {
 
 // packing is how a layer is compressed, and what it is called.
 type packing struct {
-	pack func(*testing.T, []byte) []byte
+	pack func(testing.TB, []byte) []byte
 	name types.MediaType
 }
 
 var (
 	packedGzip = packing{gzipped, types.OCILayer}
 	packedZstd = packing{zstded, types.OCILayerZStd}
-	packedNone = packing{func(_ *testing.T, b []byte) []byte { return b }, types.OCIUncompressedLayer}
+	packedNone = packing{func(_ testing.TB, b []byte) []byte { return b }, types.OCIUncompressedLayer}
 )
 
-func gzipped(t *testing.T, b []byte) []byte {
+func gzipped(t testing.TB, b []byte) []byte {
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
 	_, err := w.Write(b)
@@ -111,7 +111,7 @@ func gzipped(t *testing.T, b []byte) []byte {
 	return out.Bytes()
 }
 
-func zstded(t *testing.T, b []byte) []byte {
+func zstded(t testing.TB, b []byte) []byte {
 	w, err := zstd.NewWriter(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -127,14 +127,14 @@ type packedLayer struct {
 
 func (l packedLayer) DiffID() (v1.Hash, error) { return l.diffID, nil }
 
-func newLayer(t *testing.T, p packing, plain []byte) v1.Layer {
+func newLayer(t testing.TB, p packing, plain []byte) v1.Layer {
 	t.Helper()
 	sum := sha256.Sum256(plain)
 	return packedLayer{static.NewLayer(p.pack(t, plain), p.name), v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}}
 }
 
 // image makes an OCI image for this machine.
-func image(t *testing.T, layers ...v1.Layer) v1.Image {
+func image(t testing.TB, layers ...v1.Layer) v1.Image {
 	t.Helper()
 	return imageFor(t, hostV1(), layers...)
 }
@@ -144,7 +144,7 @@ func hostV1() v1.Platform {
 	return v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}
 }
 
-func imageFor(t *testing.T, p v1.Platform, layers ...v1.Layer) v1.Image {
+func imageFor(t testing.TB, p v1.Platform, layers ...v1.Layer) v1.Image {
 	t.Helper()
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	img, err := mutate.ConfigFile(img, &v1.ConfigFile{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant,
@@ -160,7 +160,7 @@ func imageFor(t *testing.T, p v1.Platform, layers ...v1.Layer) v1.Image {
 	return img
 }
 
-func imageOf(t *testing.T, p packing, trees ...tree) v1.Image {
+func imageOf(t testing.TB, p packing, trees ...tree) v1.Image {
 	t.Helper()
 	var layers []v1.Layer
 	for _, lines := range trees {
@@ -178,7 +178,7 @@ type server struct {
 	inner http.Handler
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t testing.TB) *server {
 	t.Helper()
 	s := quietServer()
 	s.Server = httptest.NewServer(s)
@@ -232,7 +232,7 @@ func (s *server) host() string {
 }
 
 // push returns the name of the image in the registry.
-func (s *server) push(t *testing.T, repoTag string, what remote.Taggable) string {
+func (s *server) push(t testing.TB, repoTag string, what remote.Taggable) string {
 	t.Helper()
 	full := s.host() + "/" + repoTag
 	tag, err := name.NewTag(full, name.Insecure)

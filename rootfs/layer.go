@@ -113,12 +113,25 @@ func (l *layer) makeTemp() (string, error) {
 	if err := removeIfThere(dir); err != nil {
 		return "", err
 	}
+	if err := l.store.closeLayers(); err != nil {
+		return "", err
+	}
 	diff := filepath.Join(dir, "diff")
 	if err := os.MkdirAll(diff, 0o755); err != nil {
 		return "", l.store.full(err)
 	}
 	step("temporary layer made")
 	return dir, l.store.full(os.Chmod(diff, 0o755)) // whatever the umask
+}
+
+// closeLayers keeps other users from the layers even if the store's directory was made by somebody else: a setuid file
+// of an image is a setuid file of ours.
+func (s *Store) closeLayers() error {
+	err := os.MkdirAll(s.path("layers"), 0o700)
+	if err == nil {
+		err = os.Chmod(s.path("layers"), 0o700)
+	}
+	return s.full(err)
 }
 
 // extract receives, decompresses and unpacks in goroutines of their own.
@@ -176,6 +189,7 @@ func (l *layer) named(err error) error {
 		code Code
 	}{
 		{errors.Is(err, unpack.ErrNoXattr), NoXattr},
+		{errors.Is(err, unpack.ErrWhiteout), Unsupported},
 		{errors.Is(err, unpack.ErrTooLarge), TooLarge},
 		{errors.Is(err, unpack.ErrEscape), BadArchive},
 		{errors.Is(err, unpack.ErrArchive), BadArchive},

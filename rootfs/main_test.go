@@ -204,7 +204,7 @@ func openStoreIn(t *testing.T, dir string) *Store {
 	return s
 }
 
-func mustParse(t *testing.T, s string) Reference {
+func mustParse(t testing.TB, s string) Reference {
 	t.Helper()
 	ref, err := ParseReference(s)
 	if err != nil {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
+	"net/url"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -107,6 +107,9 @@ func (r *registrySource) choose(first *endpoint, rest []place) {
 
 // ask prefers the few bytes of a HEAD if they are likely enough. Not all registries answer one well.
 func (r *registrySource) ask(ctx context.Context, e *endpoint, ref Reference) (err error) {
+	if _, err := e.login(ctx); err != nil {
+		return explain(err, e.host())
+	}
 	if r.known {
 		if r.rootDesc, err = e.head(ctx, ref); err == nil {
 			return nil
@@ -128,15 +131,27 @@ func (r *registrySource) manifest(ctx context.Context, d ocispec.Descriptor) ([]
 
 func (r *registrySource) blob(ctx context.Context, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
 	body, err := firstAnswer(r, func(e *endpoint) (io.ReadCloser, error) { return e.blob(ctx, d, offset) })
-	if err == nil || !isForeign(d.MediaType) {
-		return body, err
-	}
-	for _, address := range d.URLs {
-		if body, err := getFrom(ctx, http.RoundTripper(r.net), address, offset, d.Size); err == nil {
-			return body, nil
+	if err != nil && isForeign(d.MediaType) {
+		for _, address := range d.URLs {
+			if body, err = r.foreign(ctx, address, d, offset); err == nil {
+				break
+			}
 		}
 	}
-	return nil, err
+	return body, err
+}
+
+// foreign opens a blob that the image's author may not put into registries. No credentials are sent there.
+func (r *registrySource) foreign(ctx context.Context, address string, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
+	to, err := url.Parse(address)
+	if err != nil {
+		return nil, fail(BadImage, "", "read image manifest: %w", err)
+	}
+	if err := mayLead(r.endpoints[0].repo.RegistryStr(), to.Host); err != nil {
+		return nil, err
+	}
+	body, err := getFrom(ctx, r.net, address, offset, d.Size)
+	return body, explain(err, to.Host)
 }
 
 // firstAnswer asks the endpoints in turn until one has what we want.

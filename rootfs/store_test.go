@@ -191,11 +191,13 @@ func TestSweep(t *testing.T) {
 	name := "sha256-" + someHex("a")
 	old := time.Now().Add(-2 * maxPartialAge)
 	for _, path := range []string{s.path("layers/single/tmp", name, "diff/x"), s.path("layers/single/tmp/held/diff/x"),
-		s.path("partial", name), s.path("partial/recent"), s.path("locks/layer-single-x")} {
+		s.path("partial", name), s.path("partial/recent"), s.path("locks/layer-single-x"), s.path("tmp/x")} {
 		writeConf(t, path, "x")
 	}
-	if err := os.Chtimes(s.path("partial", name), old, old); err != nil {
-		t.Fatal(err)
+	for _, path := range []string{s.path("partial", name), s.path("tmp/x")} {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
 	}
 	held, err := s.lock(context.Background(), s.layerLock("held"), nil)
 	if err != nil {

@@ -18,13 +18,23 @@ func (s *Store) sweep() {
 		s.sweepOne(s.layerLock(entry.Name()), filepath.Join(layers, entry.Name()))
 	}
 	for _, entry := range entries(s.path("partial")) {
-		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > maxPartialAge {
+		if isOld(entry) {
 			s.sweepOne("blob-"+entry.Name(), s.path("partial", entry.Name()))
+		}
+	}
+	for _, entry := range entries(s.path("tmp")) { // files that are written in an instant
+		if isOld(entry) {
+			_ = os.Remove(s.path("tmp", entry.Name()))
 		}
 	}
 	for _, entry := range entries(s.path("locks")) {
 		s.sweepLock(entry.Name())
 	}
+}
+
+func isOld(entry os.DirEntry) bool {
+	info, err := entry.Info()
+	return err == nil && time.Since(info.ModTime()) > maxPartialAge
 }
 
 func entries(dir string) []os.DirEntry {

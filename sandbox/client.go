@@ -56,12 +56,10 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{conn: conn, waiting: map[uint64]*call{}, done: make(chan struct{}), stderr: &tail{}}
 	c.wait = sync.OnceValue(c.waitKeeper)
 	if err := c.startKeeper(path, o.Env, theirs); err != nil {
-		conn.Close()
-		return nil, err
+		return nil, errors.Join(err, conn.Close())
 	}
 	if err := conn.Send(0, KindHello, Hello{Protocol: ProtocolVersion, Version: Version}); err != nil {
-		c.Close()
-		return nil, c.lost(err)
+		return nil, errors.Join(c.lost(err), c.Close())
 	}
 	go c.receive()
 	return c, nil
@@ -104,7 +102,7 @@ func (c *Client) waitKeeper() error {
 }
 
 // Abandon closes the connection without waiting for the keeper, which ends by itself at once.
-func (c *Client) Abandon() { c.conn.Close() }
+func (c *Client) Abandon() { _ = c.conn.Close() }
 
 // receive hands every answer to the request that waits for it.
 func (c *Client) receive() {

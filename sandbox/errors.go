@@ -8,6 +8,7 @@ import (
 // Code says what kind of failure an [Error] is. Codes are stable across versions.
 type Code string
 
+// The codes. Those from CodeBadReference on are about images.
 const (
 	CodeInternal        Code = "internal"         // a fault of bivouac or of the machine
 	CodeUnsupported     Code = "unsupported"      // this machine or kernel cannot do what was asked

@@ -74,6 +74,7 @@ type ImageOptions struct {
 // PullPolicy says when a registry is asked for an image.
 type PullPolicy string
 
+// The policies.
 const (
 	PullMissing PullPolicy = "missing" // if the store has none; also the meaning of ""
 	PullAlways  PullPolicy = "always"
@@ -83,6 +84,7 @@ const (
 // Network is what a container can reach.
 type Network string
 
+// The networks.
 const (
 	NetworkNone Network = "none" // a loopback of its own and nothing else; also the meaning of ""
 	NetworkHost Network = "host" // the host's network namespace
@@ -91,6 +93,7 @@ const (
 // MountType is the kind of a [Mount].
 type MountType string
 
+// The kinds of mounts.
 const (
 	MountBind  MountType = "bind"
 	MountTmpfs MountType = "tmpfs"

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	"github.com/bivouac-run/bivouac/sandbox"
 )
 
 func newRmCommand() *cobra.Command {
@@ -20,12 +23,18 @@ that rm -r of the shell cannot.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
-			var failures []error
-			for _, name := range names {
-				failures = append(failures, client.Remove(cmd.Context(), name))
-			}
-			return errors.Join(failures...)
+			return errors.Join(removeAll(cmd.Context(), client, names), client.Close())
 		},
 	}
+}
+
+// removeAll goes on after a failure and returns the first.
+func removeAll(ctx context.Context, client *sandbox.Client, names []string) error {
+	var first error
+	for _, name := range names {
+		if err := client.Remove(ctx, name); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
 }

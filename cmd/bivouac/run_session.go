@@ -86,14 +86,14 @@ func (s *session) pipeInput() (*os.File, error) {
 // started closes our copies of the container's streams, so that their ends are seen.
 func (s *session) started() {
 	for _, c := range s.theirs {
-		c.Close()
+		_ = c.Close()
 	}
 	s.theirs = nil
 	if w := s.input; w != nil {
 		s.input = nil
 		go func() {
 			_, _ = io.Copy(w, os.Stdin) // ends with our input, or with the program's
-			w.Close()
+			_ = w.Close()
 		}()
 	}
 }

@@ -96,13 +96,21 @@ apt_get() { APT_CONFIG=$work/apt.conf apt-get -q -y "$@"; }
 # mirror prints the address of Debian's main archive, as the machine's apt knows it.
 mirror() {
   local address
-  # shellcheck disable=SC2016 # apt expands it
-  address=$(apt-get indextargets --format '$(REPO_URI)' \
-    'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 'Component: main' | sed -n '1s|/$||p')
+  address=$(archive)
+  if [[ -z $address ]]; then # apt may have no lists yet
+    apt-get -q update >&2
+    address=$(archive)
+  fi
   case $address in
     mirror+file:*) awk '/^[^#]/ { print $1; exit }' "${address#mirror+file:}" ;;
     *) echo "${address:-http://deb.debian.org/debian}" ;;
   esac
+}
+
+# shellcheck disable=SC2016 # apt expands it
+archive() {
+  apt-get indextargets --format '$(REPO_URI)' \
+    'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 'Component: main' | sed -n '1s|/$||p'
 }
 
 # debian makes debian.tar, the lowest layer of most images, and debian/, the same unpacked. It is trimmed as Debian's

@@ -5,12 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
@@ -84,11 +81,10 @@ func TestHostile(t *testing.T) {
 			"symlink target is kept":            {archive: "symlink s " + deepUp + "etc/shadow", becomes: "symlink s " + deepUp + "etc/shadow"},
 			"device over a directory":           {archive: "dir d\nfile d/a\nchar d", becomes: ""},
 		} {
-			t.Run(name, func(t *testing.T) {
+			eachWalk(t, name, mode, func(t *testing.T, o Options) {
 				place := newCanaries(t)
-				o := options(t, mode)
 				before := descriptors(t)
-				report, err := Layer(context.Background(), bytes.NewReader(archive(t, place.fill(c.archive))), place.layer, o)
+				_, err := Layer(context.Background(), bytes.NewReader(archive(t, place.fill(c.archive))), place.layer, o)
 				if after := descriptors(t); after != before {
 					t.Errorf("%d descriptors open before, %d after", before, after)
 				}
@@ -104,7 +100,6 @@ func TestHostile(t *testing.T) {
 				case strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "unpack "):
 					t.Errorf("not one line with the name of the entry: %v", err)
 				}
-				_ = report
 				check(t, Remove(place.layer))
 				place.check(t)
 			})
@@ -171,254 +166,4 @@ func (c *canaries) check(t *testing.T) {
 	if after := c.state(t); after != c.before {
 		t.Errorf("something outside of the layer changed: before\n%safter\n%s", c.before, after)
 	}
-}
-
-func TestUnmappedOwner(t *testing.T) {
-	nstest.Run(t, func(t *testing.T, mode nstest.Mode) {
-		o := options(t, mode)
-		top := nstest.MaxID(t)
-		lines := fmt.Sprintf("file ok uid=%d gid=%d\nfile srv/f uid=%d\n", top, top, top+1)
-		_, _, err := layer(t, lines, o)
-		var unmapped *UnmappedIDError
-		if !errors.As(err, &unmapped) {
-			t.Fatalf("got %v", err)
-		}
-		for _, part := range []string{`"srv/f"`, itoa(int64(top + 1)), fmt.Sprintf("0-%d", top), "/etc/subuid", "--ignore-chown-errors"} {
-			if !strings.Contains(err.Error(), part) {
-				t.Errorf("%q is not in: %v", part, err)
-			}
-		}
-		for _, ids := range []string{"gid=2000000000", "uid=-1", "uid=4294967295", "gid=4294967296"} {
-			for _, kind := range []string{"dir a ", "file a ", "fifo a ", "symlink a b "} {
-				_, _, err = layer(t, kind+ids, o)
-				if !errors.As(err, &unmapped) || unmapped.Kind == "group" != strings.HasPrefix(ids, "gid") {
-					t.Errorf("%s%s: got %v", kind, ids, err)
-				}
-			}
-		}
-		_, _, err = layer(t, "file a uid=2000000000", Options{}) // the kernel decides
-		if !errors.As(err, &unmapped) {
-			t.Errorf("got %v", err)
-		}
-		o.IgnoreChownErrors = true
-		dir, report, err := layer(t, "file a uid=2000000000 gid=3\nsymlink b c gid=2000000000\n", o)
-		check(t, err)
-		if got, want := listing(t, dir), "file a owner=65534:3\nsymlink b c owner=0:65534\n"; got != want {
-			t.Errorf("got\n%swant\n%s", got, want)
-		}
-		if report.Reowned.Count != 2 || !strings.Contains(strings.Join(report.Notes(), "\n"), `"a", "b"`) {
-			t.Errorf("got %+v, %v", report, report.Notes())
-		}
-		o.UIDs, o.GIDs = o.UIDs[:1:1], IDRanges{{Size: 10}}
-		o.UIDs[0].Size = 10
-		dir, _, err = layer(t, "file a uid=11 gid=9\n", o)
-		check(t, err)
-		if got, want := listing(t, dir), "file a owner=0:9\n"; got != want {
-			t.Errorf("got\n%swant\n%s", got, want)
-		}
-	}, nstest.Mapped)
-}
-
-func TestImpossibleOwnerWithSingleID(t *testing.T) {
-	nstest.Run(t, func(t *testing.T, mode nstest.Mode) {
-		o := options(t, mode)
-		var unmapped *UnmappedIDError
-		if _, _, err := layer(t, "file a uid=4294967295", o); !errors.As(err, &unmapped) {
-			t.Errorf("got %v", err)
-		}
-		dir, _, err := layer(t, "file a uid=4294967294 gid=300\ndir b uid=1\ndir b", o)
-		check(t, err)
-		if got, want := listing(t, dir), "file a owner=4294967294:300\ndir b\n"; got != want {
-			t.Errorf("got\n%swant\n%s", got, want)
-		}
-	}, nstest.Single)
-}
-
-func TestOwners(t *testing.T) {
-	nstest.Both(t, func(t *testing.T, mode nstest.Mode) {
-		lines := `
-			dir a uid=1 gid=2 mode=2755
-			dir a/b
-			file a/c
-			file a/d uid=65000 gid=128 mode=6755
-			file a/implied/e
-			dir a uid=3 gid=4 mode=2755
-			file a/f`
-		want := unindent(`
-			dir a mode=2755 owner=3:4
-			dir a/b
-			file a/c
-			file a/d mode=6755 owner=65000:128
-			dir a/f`)
-		dir, _, err := layer(t, lines, options(t, mode))
-		check(t, err)
-		want = strings.Replace(want, "dir a/f", "file a/f", 1)
-		var got strings.Builder
-		for line := range strings.Lines(listing(t, dir)) {
-			if !strings.Contains(line, "implied") { // inherits the group, as from mkdir
-				got.WriteString(line)
-			}
-		}
-		if got.String() != want {
-			t.Errorf("got\n%swant\n%s", got.String(), want)
-		}
-	})
-}
-
-func TestBudget(t *testing.T) {
-	nstest.Run(t, func(t *testing.T, mode nstest.Mode) {
-		big := "file big data=" + strings.Repeat("x", 1<<20)
-		for name, c := range map[string]struct {
-			limit int64
-			r     func() io.Reader
-		}{
-			"content":        {1 << 19, func() io.Reader { return bytes.NewReader(archive(t, big)) }},
-			"announced":      {1 << 19, func() io.Reader { return bytes.NewReader(rawFile("a", 1<<40)) }},
-			"entries":        {100 << 10, func() io.Reader { return bytes.NewReader(archive(t, strings.Repeat("file a\n", 200))) }},
-			"directories":    {1 << 20, func() io.Reader { return bytes.NewReader(archive(t, "file "+strings.Repeat("d/", 2040)+"f")) }},
-			"sparse":         {1 << 30, func() io.Reader { return bytes.NewReader(sparseArchive(1<<40, "x")) }},
-			"after the end":  {1 << 20, func() io.Reader { return &repeated{data: archive(t, "")} }},
-			"endless header": {1 << 20, func() io.Reader { return &repeated{data: emptyPax()} }},
-			"skipped":        {1 << 19, func() io.Reader { return bytes.NewReader(archive(t, strings.Replace(big, "big", ".wh.a", 1))) }},
-		} {
-			t.Run(name, func(t *testing.T) {
-				o := options(t, mode)
-				o.Budget = NewBudget(c.limit)
-				_, err := Layer(context.Background(), c.r(), t.TempDir(), o)
-				if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), itoa(c.limit)) {
-					t.Errorf("got %v", err)
-				}
-			})
-		}
-		t.Run("shared", func(t *testing.T) {
-			o := options(t, mode)
-			o.Budget = NewBudget(3 << 19)
-			_, _, err := layer(t, big, o)
-			check(t, err)
-			if _, _, err = layer(t, big, o); !errors.Is(err, ErrTooLarge) {
-				t.Errorf("got %v", err)
-			}
-		})
-	}, nstest.Single)
-}
-
-// repeated has no end.
-type repeated struct {
-	data []byte
-	at   int
-}
-
-func (r *repeated) Read(p []byte) (int, error) {
-	n := copy(p, r.data[r.at:])
-	r.at = (r.at + n) % len(r.data)
-	return n, nil
-}
-
-// emptyPax is a header for an entry that does not come.
-func emptyPax() []byte {
-	var b bytes.Buffer
-	rawHeader(&b, "pax", 'x', 8)
-	pad(&b, "8 a=bcd\n")
-	return b.Bytes()
-}
-
-func TestDiskFull(t *testing.T) {
-	nstest.Both(t, func(t *testing.T, mode nstest.Mode) {
-		dir := mountTemp(t, "tmpfs", "size=64k")
-		before := descriptors(t)
-		r := bytes.NewReader(archive(t, "file a data="+strings.Repeat("x", 1<<20)))
-		if _, err := Layer(context.Background(), r, dir, options(t, mode)); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), `"a"`) {
-			t.Errorf("got %v", err)
-		}
-		if after := descriptors(t); after != before {
-			t.Errorf("%d descriptors open before, %d after", before, after)
-		}
-	})
-}
-
-// TestNoXattr uses the one file system that has none and can be mounted here.
-func TestNoXattr(t *testing.T) {
-	nstest.Both(t, func(t *testing.T, mode nstest.Mode) {
-		dir := mountTemp(t, "devpts", "newinstance")
-		_, err := Layer(context.Background(), bytes.NewReader(archive(t, "file .wh..wh..opq")), dir, options(t, mode))
-		if !errors.Is(err, ErrNoXattr) || !strings.Contains(err.Error(), "0x1cd1") || !strings.Contains(err.Error(), "BIVOUAC_HOME") {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
-func mountTemp(t *testing.T, kind, options string) string {
-	t.Helper()
-	dir := t.TempDir()
-	check(t, unix.Mount(kind, dir, kind, 0, options))
-	t.Cleanup(func() { check(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	return dir
-}
-
-func TestDamaged(t *testing.T) {
-	nstest.Run(t, func(t *testing.T, mode nstest.Mode) {
-		whole := archive(t, "file a data="+strings.Repeat("x", 2000)+"\n")
-		broken := errors.New("connection lost")
-		for name, c := range map[string]struct {
-			r    io.Reader
-			want error
-		}{
-			"cut in a header":  {bytes.NewReader(whole[:300]), ErrArchive},
-			"cut in a file":    {bytes.NewReader(whole[:1000]), ErrArchive},
-			"not a tar":        {strings.NewReader(strings.Repeat("no tar at all ", 100)), ErrArchive},
-			"source breaks":    {io.MultiReader(bytes.NewReader(whole[:1000]), readerFunc(func([]byte) (int, error) { return 0, broken })), broken},
-			"breaks at header": {readerFunc(func([]byte) (int, error) { return 0, broken }), broken},
-		} {
-			_, err := Layer(context.Background(), c.r, t.TempDir(), options(t, mode))
-			if !errors.Is(err, c.want) {
-				t.Errorf("%s: got %v, want %v", name, err, c.want)
-			}
-			if c.want == broken && errors.Is(err, ErrArchive) {
-				t.Errorf("%s: the archive is blamed: %v", name, err)
-			}
-		}
-	}, nstest.Single)
-}
-
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }
-
-// rawHeader writes a header without asking archive/tar whether it makes sense.
-func rawHeader(b *bytes.Buffer, name string, kind byte, size int64) {
-	var h [512]byte
-	copy(h[:], name)
-	copy(h[100:], "0000644\x000000000\x000000000\x00")
-	copy(h[124:], fmt.Sprintf("%011o\x00%011o\x00        ", size, 0))
-	h[156] = kind
-	copy(h[257:], "ustar\x0000")
-	sum := 0
-	for _, c := range h {
-		sum += int(c)
-	}
-	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
-	b.Write(h[:])
-}
-
-func rawHeaderOf(name string, kind byte, size int64) []byte {
-	var b bytes.Buffer
-	rawHeader(&b, name, kind, size)
-	return b.Bytes()
-}
-
-// rawFile announces more than 8 GiB, in the binary form of GNU tar.
-func rawFile(name string, size int64) []byte {
-	h := rawHeaderOf(name, '0', 0)
-	copy(h[124:136], "\x80\x00\x00\x00"+string([]byte{byte(size >> 56), byte(size >> 48), byte(size >> 40), byte(size >> 32), byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}))
-	copy(h[257:], "ustar  \x00")
-	copy(h[148:], "        ")
-	sum := 0
-	for _, c := range h {
-		sum += int(c)
-	}
-	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
-	return h
-}
-
-func pad(b *bytes.Buffer, s string) {
-	b.WriteString(s)
-	b.Write(make([]byte, -len(s)&511))
 }

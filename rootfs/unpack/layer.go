@@ -57,7 +57,7 @@ const copySize = 256 << 10
 // the errno of a failed system call (syscall.ENOSPC, syscall.EDQUOT), each
 // wrapped with the name of the entry.
 func Layer(ctx context.Context, r io.Reader, dir string, o Options) (_ Report, err error) {
-	t, err := openTree(dir, o.Budget)
+	t, err := openTree(dir, o)
 	if err != nil {
 		return Report{}, err
 	}

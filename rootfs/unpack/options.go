@@ -26,7 +26,9 @@ type Options struct {
 	// limit.
 	Budget *Budget
 
-	noDevices bool // tests: as if mknod were forbidden
+	// For tests:
+	noDevices bool // as if mknod were forbidden
+	noOpenat2 bool // as if openat2 were
 }
 
 // IDRange is Size consecutive ids from First on.

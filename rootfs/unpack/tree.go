@@ -33,14 +33,14 @@ type tree struct {
 	open    []*dir // without the root, at most maxOpen
 	names   map[string]*dir
 	tick    uint64
-	budget  *Budget
+	o       Options
 	implied Omission
 }
 
 // openTree opens the root and makes it what it is if no entry describes it. A
 // default ACL, which it may have from the store it lies in, would change the
 // mode of everything made below.
-func openTree(name string, b *Budget) (*tree, error) {
+func openTree(name string, o Options) (*tree, error) {
 	fd, err := openat(unix.AT_FDCWD, name, openDirFlags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open layer directory %q: %w", name, err)
@@ -50,7 +50,7 @@ func openTree(name string, b *Budget) (*tree, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("set mode of layer directory %q: %w", name, err)
 	}
-	t := &tree{names: map[string]*dir{}, budget: b}
+	t := &tree{names: map[string]*dir{}, o: o}
 	if t.root, err = t.opened(fd, "."); err != nil {
 		return nil, err
 	}
@@ -68,8 +68,10 @@ func (t *tree) get(name string, create bool) (*dir, error) {
 	if d := t.cached(name); d != nil {
 		return d, nil
 	}
-	if fd, err := openBelow(t.root.fd, name); err == nil {
-		return t.opened(fd, name)
+	if !t.o.noOpenat2 {
+		if fd, err := openBelow(t.root.fd, name); err == nil {
+			return t.opened(fd, name)
+		}
 	}
 	// Something is missing, a symlink, too long for one call, or openat2 is
 	// forbidden: go there step by step.
@@ -207,7 +209,7 @@ func (t *tree) made(parent *dir, name string) (*dir, error) {
 
 // imply makes a directory that the layer uses without describing it.
 func (t *tree) imply(at int, base, name string) (fd int, err error) {
-	if err := t.budget.take(headerSize); err != nil {
+	if err := t.o.Budget.take(headerSize); err != nil {
 		return -1, err
 	}
 	if err := unix.Mkdirat(at, base, 0o700); err != nil {
@@ -216,12 +218,27 @@ func (t *tree) imply(at int, base, name string) (fd int, err error) {
 	if fd, err = openat(at, base, openDirFlags, 0); err != nil {
 		return -1, wrap("open directory", err)
 	}
-	if err := unix.Fchmod(fd, impliedMode); err != nil {
+	if err := nobodys(fd); err != nil {
 		unix.Close(fd)
-		return -1, wrap("set mode", err)
+		return -1, err
 	}
 	t.implied.add(path.Clean(name))
 	return fd, nil
+}
+
+// nobodys gives a directory that is only implied our group, which its parent
+// may not have, and its mode.
+func nobodys(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return wrap("stat directory", err)
+	}
+	if gid := unix.Getegid(); st.Gid != uint32(gid) {
+		if err := unix.Fchown(fd, -1, gid); err != nil {
+			return wrap("set group", err)
+		}
+	}
+	return wrap("set mode", unix.Fchmod(fd, impliedMode))
 }
 
 // wrap names what failed; nil stays nil.

@@ -42,7 +42,7 @@ func adopt(dir, upper string) error {
 	if err != nil {
 		return err
 	}
-	defer to.Close()
+	defer func() { _ = to.Close() }()
 	for _, a := range adopted {
 		below, err := filepath.Rel(dir, a.dir)
 		if err != nil || strings.HasPrefix(below, "..") {
@@ -71,7 +71,7 @@ func (a *adoption) run() error {
 	if err != nil {
 		return nil // not there, or not for this user: nothing to take over
 	}
-	defer from.Close()
+	defer func() { _ = from.Close() }()
 	return fs.WalkDir(from.FS(), ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return fs.SkipDir // changed meanwhile

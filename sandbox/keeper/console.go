@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -12,30 +11,22 @@ import (
 // openConsole prepares for the terminal that libcontainer makes from the container's own devpts. The returned function
 // takes its other end over once the container is started.
 func (c *container) openConsole() (take func() error, err error) {
-	ours, theirs, err := consolePair()
+	ours, theirs, err := socketPair(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, err
 	}
 	c.first.ConsoleSocket = theirs
 	c.first.ConsoleHeight, c.first.ConsoleWidth = c.spec.Terminal.Rows, c.spec.Terminal.Columns
 	return func() error {
-		defer ours.Close()
+		defer ours.close()
 		theirs.Close()
-		_, files, err := receive(ours)
-		if err != nil || len(files) != 1 {
-			return sandbox.Errorf(sandbox.CodeInternal, "receive the terminal: %d files, %v", len(files), err)
+		_, file, err := ours.receive()
+		if err != nil || file == nil {
+			return sandbox.Errorf(sandbox.CodeInternal, "receive the terminal: %v", err)
 		}
-		c.terminal = files[0]
+		c.terminal = file
 		return nil
 	}, nil
-}
-
-func consolePair() (ours, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("create socket pair: %w", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "console"), os.NewFile(uintptr(fds[1]), "console"), nil
 }
 
 func (c *container) terminalFiles() []*os.File {

@@ -47,7 +47,7 @@ func readInside(root, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("open root file system: %w", err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	info, err := r.Stat(name)
 	if errors.Is(err, os.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 		return "", nil

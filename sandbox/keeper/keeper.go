@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"github.com/opencontainers/runc/libcontainer/exeseal"
@@ -18,11 +19,16 @@ import (
 // socketFD is where a caller passes its socket.
 const socketFD = 3
 
+// spareProcessors is how many processors Go's scheduler gets at the least. Libcontainer, waiting for children and answering
+// for emulated ids block in system calls, and each keeps its processor until the runtime takes it away, after up to 10 ms.
+const spareProcessors = 16
+
 // Main is `bivouac keeper`: it serves the socket on descriptor 3 until that ends. It returns the exit code.
 func Main() int {
 	if os.Getpid() != 1 {
 		return complain(enter())
 	}
+	runtime.GOMAXPROCS(max(spareProcessors, runtime.NumCPU()))
 	conn, err := wire.FromFile(os.NewFile(socketFD, "caller"))
 	if err != nil {
 		return complain(errors.New("keeper: there is no socket on descriptor 3; it is started by bivouac run or by the Go packages, not by hand"))

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
+	"github.com/bivouac-run/bivouac/sandbox"
 )
 
 // scratch is where the changed files of containers go. It is in memory, which the kernel takes back however the keeper
@@ -22,7 +23,18 @@ type scratch struct {
 	lock   *flock.Flock
 }
 
+// ScratchVariable names the environment variable that chooses where changed files go: memory, also its meaning when
+// empty, or disk.
+const ScratchVariable = "BIVOUAC_SCRATCH"
+
 func newScratch(memory, disk string) (*scratch, error) {
+	switch where := os.Getenv(ScratchVariable); where {
+	case "", "memory":
+	case "disk":
+		return diskScratch(disk)
+	default:
+		return nil, sandbox.Errorf(sandbox.CodeInvalid, "read $%s: %q is neither memory nor disk", ScratchVariable, where)
+	}
 	err := unix.Setxattr(memory, "user.bivouac", []byte("y"), 0)
 	if err == nil {
 		return &scratch{dir: memory}, nil
@@ -49,6 +61,13 @@ func diskScratch(parent string) (*scratch, error) {
 	return &scratch{dir: dir, onDisk: true, lock: lock}, nil
 }
 
+// close removes a directory on disk once every container is discarded.
+func (s *scratch) close() {
+	if unpack.Remove(s.dir) == nil {
+		_ = os.Remove(s.lock.Path())
+	}
+}
+
 // removeStale removes what keepers left that were killed: a directory whose lock is free. A failure leaves it for the next.
 func removeStale(parent string) {
 	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
@@ -58,9 +77,9 @@ func removeStale(parent string) {
 			continue
 		}
 		if unpack.Remove(path[:len(path)-len(".lock")]) == nil {
-			os.Remove(path)
+			_ = os.Remove(path)
 		}
-		lock.Close()
+		_ = lock.Close()
 	}
 }
 

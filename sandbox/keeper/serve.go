@@ -16,6 +16,7 @@ type server struct {
 	conn   *wire.Conn
 	keeper func() (*keeper, error) // made once; its failure fails every request
 
+	handlers   sync.WaitGroup
 	mu         sync.Mutex
 	cancels    map[uint64]context.CancelFunc
 	containers map[uint64]*container
@@ -24,17 +25,33 @@ type server struct {
 // serve returns when the caller is gone. Whatever still runs is ended by the kernel when this process exits.
 func serve(conn *wire.Conn) {
 	s := &server{conn: conn, cancels: map[uint64]context.CancelFunc{}, containers: map[uint64]*container{}, keeper: sync.OnceValues(newKeeper)}
-	go s.keeper()
+	go func() { _, _ = s.keeper() }() // while the first request is on its way
 	if s.greet() != nil {
 		return
 	}
 	for {
 		m, err := conn.Receive()
 		if err != nil {
-			return
+			break
 		}
 		s.dispatch(m)
 	}
+	s.close()
+}
+
+// close leaves everything to the kernel, which ends it all with this process, but for files on disk.
+func (s *server) close() {
+	k, err := s.keeper()
+	if err != nil || !k.scratch.onDisk {
+		return
+	}
+	s.mu.Lock()
+	for _, cancel := range s.cancels {
+		cancel()
+	}
+	s.mu.Unlock()
+	s.handlers.Wait()
+	k.scratch.close()
 }
 
 // greet answers the caller's greeting with our own; it is the caller's part to refuse another version.
@@ -57,11 +74,11 @@ func (s *server) dispatch(m *wire.Message) {
 	s.mu.Lock()
 	s.cancels[m.ID] = cancel
 	s.mu.Unlock()
-	go func() {
+	s.handlers.Go(func() {
 		defer s.cancel(m.ID)
 		defer m.CloseFiles()
 		s.answer(m.ID, s.handle(ctx, m))
-	}()
+	})
 }
 
 func (s *server) cancel(id uint64) {

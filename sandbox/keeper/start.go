@@ -72,11 +72,11 @@ func (c *container) start(stdio []*os.File) error {
 		return err
 	}
 	defer plan.Close()
-	ours, theirs, err := reportPair()
+	ours, theirs, err := socketPair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return err
 	}
-	defer ours.Close()
+	defer ours.close()
 	defer theirs.Close()
 	c.first = &libcontainer.Process{
 		Init: true, Args: []string{"/proc/self/fd/3"}, Env: firstEnv, Cwd: c.proc.dir, LogLevel: "2",
@@ -142,48 +142,22 @@ func startError(err error) error {
 
 func asExit(err error, target **exec.ExitError) bool { return errors.As(err, target) }
 
-func reportPair() (ours, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("create socket pair: %w", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "report"), os.NewFile(uintptr(fds[1]), "report"), nil
-}
-
 // awaitExec reads what the first process reports until its end of the socket is closed by executing the program.
-func (c *container) awaitExec(socket *os.File) error {
+func (c *container) awaitExec(s *socket) error {
 	for {
-		message, files, err := receive(socket)
+		message, file, err := s.receive()
 		if err != nil {
 			return fmt.Errorf("read the first process's report: %w", err)
 		}
 		switch r, failed := parseReport(message); {
 		case failed:
 			return c.execError(r)
-		case len(files) == 1:
-			go c.emulate(files[0])
+		case file != nil:
+			go c.emulate(file)
 		case len(message) == 0:
 			return nil
 		}
 	}
-}
-
-// receive reads one message and the files with it. At the end the message is empty.
-func receive(socket *os.File) ([]byte, []*os.File, error) {
-	buf, oob := make([]byte, 64), make([]byte, unix.CmsgSpace(4))
-	n, oobn, _, _, err := unix.Recvmsg(int(socket.Fd()), buf, oob, unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return nil, nil, err
-	}
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(messages) == 0 {
-		return buf[:n], nil, err
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return nil, nil, fmt.Errorf("receive descriptor: %d of them, %w", len(fds), err)
-	}
-	return buf[:n], []*os.File{os.NewFile(uintptr(fds[0]), "received")}, nil
 }
 
 // emulate answers for the ids that the machine's user does not have, until the container ends.

@@ -9,8 +9,8 @@
 // Owners of files: chown and its kin store the owner in the extended attribute user.rootlesscontainers (as umoci and
 // PRoot do), stat and its kin show it. Files that cannot carry the attribute (symbolic links, sockets, fifos,
 // devices, file systems without user attributes) have their owner in memory, for the life of the State. A file made
-// by a process that is not root:root is made by the supervisor, labelled, and handed over, so it is never seen with
-// another owner.
+// by a process that is not root:root is made by the supervisor, labelled, and handed over: its maker
+// never sees it with another owner.
 //
 // Credentials of processes: the set*id, get*id and group calls, KEEPCAPS, capset and capget follow credentials(7) and
 // capabilities(7): who has left root gets EPERM. SO_PEERCRED tells the peer's emulated ids.
@@ -32,8 +32,9 @@
 // the rights of the same host user.
 //
 // Owners that are only in memory are not in the files: symbolic links are root:root in another run or snapshot.
-// Threads share their credentials (the C libraries make it so, but the kernel would allow otherwise). /proc shows the
-// real ids and the odd limit. SCM_CREDENTIALS with an emulated id is refused by the kernel. The peer of SO_PEERCRED is seen
+// Threads share their credentials: the C libraries make it so, by the same call in each thread, but the kernel would
+// allow otherwise; setuid(0) of a threaded program whose saved id alone is root makes its real id root too. A socket
+// file made by bind belongs to root until somebody changes its owner. /proc shows the real ids and the odd limit. SCM_CREDENTIALS with an emulated id is refused by the kernel. The peer of SO_PEERCRED is seen
 // as it is at the time of asking. 32-bit programs on a 64-bit kernel and io_uring are not intercepted: they see a
 // container of one id. A container of this kind cannot hold another one: the kernel allows one listener per process.
 //

@@ -1,6 +1,20 @@
 package emulate
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
+
+func TestServeRefusesOtherFiles(t *testing.T) {
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := Serve(f, Options{}); err == nil {
+		t.Error("no error for a file that is no listener")
+	}
+}
 
 func TestChownAndStatAgree(t *testing.T) {
 	shell(t, `
@@ -113,4 +127,38 @@ func TestTarKeepsOwners(t *testing.T) {
 mkdir a; touch a/f; chown 1:2 a; chown 3:4 a/f; tar --numeric-owner -cf t.tar a; rm -r a
 tar --numeric-owner -xpf t.tar; stat -c '%n %u:%g' a a/f; cp -a a b; stat -c '%n %u:%g' b b/f`,
 		"a 1:2\na/f 3:4\nb 1:2\nb/f 3:4")
+}
+
+func TestFilesOfOtherHostUsersStayTheirs(t *testing.T) {
+	shell(t, `stat -c %u /etc/passwd; chown 0 /etc/passwd 2>&1; chown 33 /etc 2>&1; stat -c %u /etc/passwd /etc`, `
+65534
+chown: changing ownership of '/etc/passwd': Operation not permitted
+chown: changing ownership of '/etc': Operation not permitted
+65534
+65534`)
+}
+
+// TestSupervisorFollowsNoLinkOut has the container name the keeper's files, which the supervisor could reach.
+func TestSupervisorFollowsNoLinkOut(t *testing.T) {
+	shellAs(t, spec{KeepersProc: true}, `
+mkdir d; touch d/f; chmod 777 . d; way=/proc/1/root$PWD/d
+chown 33 $way/f /proc/1/cwd/d/f 2>/dev/null; ln -s $way l; chown 33 l/f 2>/dev/null
+setpriv --reuid 33 --regid 33 --clear-groups sh -c "(echo > $way/new; mkdir $way/dir; ln -s x $way/link; mkfifo $way/fifo; echo > l/new2) 2>/dev/null"
+ls d; stat -c '%n %u' d/f`, "f\nd/f 0")
+}
+
+func TestProcOfTheKeeperShowsOwnDescriptors(t *testing.T) {
+	shellAs(t, spec{KeepersProc: true}, `echo > f; exec 3<>f; chown 33 /proc/self/fd/3; stat -c %u f; chown 34 /dev/fd/3; stat -c %u f`, "33\n34")
+}
+
+// TestMountOfANewFile wants a file that was handed over to be one of the container's own mount, as checkpoints need.
+func TestMountOfANewFile(t *testing.T) {
+	shell(t, `echo > old; chmod 777 .
+setpriv --reuid 33 --regid 33 --clear-groups sh -c 'exec 3<old 4>new; for n in 3 4; do grep mnt_id /proc/self/fdinfo/$n; done' | uniq | wc -l`, "1")
+}
+
+// TestSessionsShareOwners wants the owner of what carries no label to be known in the next session.
+func TestSessionsShareOwners(t *testing.T) {
+	s := spec{Then: []string{"stat", "-c", "%u:%g", "link"}}
+	shellAs(t, s, `ln -s x link; chown -h 5:6 link`, "5:6")
 }

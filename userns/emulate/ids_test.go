@@ -41,14 +41,17 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// TestRepeatable is what lets every thread of a process make the call, as C libraries do.
+// TestRepeatable is what lets every thread of a process make the call, as C libraries do. Of setuid there is one
+// exception, which the package comment names: back to root from a saved id alone.
 func TestRepeatable(t *testing.T) {
 	values := []uint32{0, 1, 2, same}
 	for _, from := range []ids{sameIDs(0), sameIDs(1), {0, 1, 0, 1}, {1, 0, 2, 0}, {1, 2, 0, 2}} {
 		for _, a := range values {
 			for _, b := range values {
 				for _, c := range values {
-					repeat(t, from, set(a))
+					if from.real == 0 || from.effective == 0 || from.saved != 0 || a != 0 {
+						repeat(t, from, set(a))
+					}
 					repeat(t, from, setRES(a, b, c))
 				}
 			}

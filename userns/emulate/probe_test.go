@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,12 +29,15 @@ var probes = map[string]func() error{
 	"many creators under signals":          probeCreators,
 	"setfsuid":                             probeFS,
 	"no descriptor left":                   probeDescriptors,
+	slowAnswer:                             probeSlowAnswer,
 }
+
+const slowAnswer = "slow answer"
 
 func TestProbes(t *testing.T) {
 	for name := range probes {
 		t.Run(name, func(t *testing.T) {
-			if out, err := (spec{Probe: name}).run(t); err != nil || out != "" {
+			if out, err := (spec{Probe: name, SlowAnswer: name == slowAnswer}).run(t); err != nil || out != "" {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
@@ -248,4 +252,13 @@ func probeDescriptors() error {
 		_, err = unix.Open("new", unix.O_CREAT|unix.O_RDWR, 0o600)
 	}
 	return expect("open", err, unix.EMFILE)
+}
+
+// probeSlowAnswer asks while another call waits for a supervisor that got stuck.
+func probeSlowAnswer() error {
+	go unix.Getresuid()
+	time.Sleep(50 * time.Millisecond)
+	begin := time.Now()
+	err := expect("uid", os.Getuid(), 0)
+	return errors.Join(err, expect("answered in time", time.Since(begin) < time.Second, true))
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -31,8 +32,12 @@ type spec struct {
 		Groups   []uint32
 	}
 	Args  []string
-	Probe string // instead of a program: a function of the table probes
-	Plain bool   // without the filter, to compare
+	Then  []string // a second session of the same container, after the first
+	Probe string   // instead of a program: a function of the table probes
+	Plain bool     // without the filter, to compare
+
+	SlowAnswer  bool // to getresuid
+	KeepersProc bool // the container sees the keeper's /proc, as where it may not mount its own
 }
 
 func TestMain(m *testing.M) {
@@ -101,7 +106,7 @@ func orders() (s spec, err error) {
 	return s, json.Unmarshal([]byte(os.Getenv(specEnv)), &s)
 }
 
-// keeper serves what the container sends.
+// keeper runs the sessions of a container.
 func keeper() error {
 	s, err := orders()
 	if err != nil {
@@ -110,6 +115,16 @@ func keeper() error {
 	if err := mountProc(); err != nil {
 		return err
 	}
+	state := NewState()
+	if err := session(s, state); err != nil || s.Then == nil {
+		return err
+	}
+	s.Args = s.Then
+	return session(s, state)
+}
+
+// session serves what the container sends.
+func session(s spec, state *State) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -125,17 +140,21 @@ func keeper() error {
 	if s.Plain {
 		return c.Wait()
 	}
-	return supervise(c, s, pair[0])
+	return supervise(c, s, state, pair[0])
 }
 
-func supervise(c *exec.Cmd, s spec, socket int) error {
+func supervise(c *exec.Cmd, s spec, state *State, socket int) error {
 	listener, err := receiveFile(socket)
 	if err != nil {
 		return errors.Join(err, c.Wait())
 	}
+	if s.SlowAnswer {
+		answers[unix.SYS_GETRESUID] = func(*call) answer { time.Sleep(2 * time.Second); return value(0) }
+	}
 	served := make(chan error, 1)
 	go func() {
-		served <- Serve(listener, Options{UID: s.Options.UID, GID: s.Options.GID, Groups: s.Options.Groups, Log: complain})
+		o := Options{UID: s.Options.UID, GID: s.Options.GID, Groups: s.Options.Groups, State: state, Log: complain}
+		served <- Serve(listener, o)
 	}()
 	err = c.Wait()
 	return errors.Join(err, <-served, listener.Close())
@@ -157,8 +176,10 @@ func container() error {
 	if err != nil {
 		return err
 	}
-	if err := mountProc(); err != nil {
-		return err
+	if !s.KeepersProc {
+		if err := mountProc(); err != nil {
+			return err
+		}
 	}
 	env := []string{"PATH=" + systemPath, "LC_ALL=C", "HOME=/nonexistent"}
 	if s.Probe != "" {

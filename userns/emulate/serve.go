@@ -44,12 +44,14 @@ const (
 	patience   = 100 * time.Millisecond
 )
 
-// Serve answers the notifications of a filter until its last task is gone. It does not close the listener.
+// Serve answers the notifications of a filter until its last task is gone. It does not close the listener. After an
+// error nobody answers: end the container, its programs wait for ever.
 //
 // The caller is in a pid namespace that contains the tasks, with its own /proc, and has CAP_SYS_PTRACE,
 // CAP_SYS_CHROOT and CAP_DAC_OVERRIDE in a user namespace that is theirs or above it, where the one id is root.
 //
-// Errors: no seccomp notification in this kernel, /proc not mounted, a listener that is none.
+// Errors: no seccomp notification in this kernel, /proc not mounted, a hard limit of RLIMIT_LOCKS, a listener that is
+// none.
 func Serve(listener *os.File, o Options) error {
 	s, err := newServer(listener, o)
 	if err != nil {
@@ -78,7 +80,7 @@ type server struct {
 }
 
 func newServer(f *os.File, o Options) (*server, error) {
-	if err := checkSizes(); err != nil {
+	if err := errors.Join(checkSizes(), checkTagResource()); err != nil {
 		return nil, err
 	}
 	if o.State == nil {
@@ -106,14 +108,22 @@ func (s *server) close() {
 	runtime.KeepAlive(s.file)
 }
 
-// run waits for the workers, and wakes those that a kernel before 6.11 leaves waiting when the last task has gone.
+// run ends with the workers: each sees that the last task is gone, or fails.
 func (s *server) run() error {
-	done := make(chan error, 1)
+	done, gone := make(chan error, 1), make(chan error, 1)
 	s.addWorker()
 	go func() { done <- s.group.Wait() }()
-	if err := s.listener.waitGone(); err != nil {
+	go func() { gone <- s.listener.waitGone() }()
+	select {
+	case err := <-done:
 		return err
+	case err := <-gone:
+		return errors.Join(err, s.interruptUntil(done))
 	}
+}
+
+// interruptUntil wakes the workers that a kernel before 6.11 leaves waiting when the last task has gone.
+func (s *server) interruptUntil(done <-chan error) error {
 	for {
 		select {
 		case err := <-done:

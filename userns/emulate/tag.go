@@ -46,6 +46,18 @@ func writeTag(pid int, t tag) error {
 	return nil
 }
 
+// checkTagResource fails where the supervisor's own limit, which the container inherits, leaves no room for tags.
+func checkTagResource() error {
+	var l unix.Rlimit
+	if err := unix.Prlimit(0, tagResource, nil, &l); err != nil {
+		return fmt.Errorf("read RLIMIT_LOCKS: %w", err)
+	}
+	if l.Max != unix.RLIM_INFINITY {
+		return fmt.Errorf("hard limit of file locks is %d, emulated ids need it unlimited: remove \"locks\" from limits.conf", l.Max)
+	}
+	return nil
+}
+
 // image identifies what a process has executed, by where the kernel put it: the addresses in its stat file are
 // random at every execve(2) and inherited by fork(2).
 func (p process) image() (uint64, error) {

@@ -1,6 +1,7 @@
 package emulate
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -22,22 +23,22 @@ func (c *call) inView(dirfd int, f func(base int) error) error {
 		return err
 	}
 	defer closeFD(root)
-	defer c.leave()
-	if err := enter(root, base); err != nil {
+	if err := c.enter(root, base); err != nil {
 		return err
 	}
+	defer c.leave()
 	return f(base)
 }
 
 // enter makes root the root of this thread, and base its directory if it is one.
-func enter(root, base int) error {
+func (s *server) enter(root, base int) error {
 	if err := unix.Fchdir(root); err != nil {
-		return err
+		return fmt.Errorf("enter root: %w", err)
 	}
 	if err := unix.Chroot("."); err != nil {
-		return err
+		return errors.Join(fmt.Errorf("change root: %w", err), unix.Fchdir(s.procfs))
 	}
-	_ = unix.Fchdir(base) // a descriptor of a file, with an absolute path
+	_ = unix.Fchdir(base) // fails for the descriptor of a file, where only an absolute path makes sense
 	return nil
 }
 
