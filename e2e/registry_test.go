@@ -45,11 +45,13 @@ var _ = Describe("a registry with TLS and authentication", func() {
 	})
 
 	It("is pulled from with a credential helper", func() {
-		helper := "#!/bin/sh\necho '{\"ServerURL\":\"x\",\"Username\":\"tester\",\"Secret\":\"secret\"}'\n"
+		helper := "#!/bin/sh\nid -u >$DOCKER_CONFIG/asked-by\necho '{\"ServerURL\":\"x\",\"Username\":\"tester\",\"Secret\":\"secret\"}'\n"
 		Expect(os.WriteFile(filepath.Join(docker, "docker-credential-camp"), []byte(helper), 0o755)).To(Succeed())
 		text := fmt.Sprintf(`{"credHelpers":{%q:"camp"}}`, secured)
 		Expect(os.WriteFile(filepath.Join(docker, "config.json"), []byte(text), 0o600)).To(Succeed())
 		Expect(pull("--tls-ca", ca, secured+"/busybox:latest")).To(gexec.Exit(0))
+		// A keyring serves the user, not the root of a user namespace that the keeper is.
+		Expect(os.ReadFile(filepath.Join(docker, "asked-by"))).To(BeEquivalentTo(fmt.Sprintln(os.Getuid())))
 	})
 
 	It("refuses wrong and missing credentials with a code of their own", func() {

@@ -15,7 +15,10 @@ import (
 )
 
 // keychain finds credentials where Docker and Podman keep them. The first file that has some for the registry wins.
-type keychain struct{ report *reporter }
+type keychain struct {
+	report *reporter
+	helper func(program, action string, input []byte) ([]byte, error) // nil: run here
+}
 
 // Resolve is the interface of go-containerregistry. Without credentials the registry is asked without; also where a
 // credential helper does not work, as most images need none, but then it is said.
@@ -85,7 +88,7 @@ func (k keychain) lookUp(path string, file *configfile.ConfigFile, target authn.
 			return asAuthn(found)
 		}
 	}
-	found, err := file.GetAuthConfig(hostKey(target))
+	found, err := k.ask(file, hostKey(target))
 	if err != nil {
 		k.report.note("no credentials for " + target.RegistryStr() + ": the helper named in " + path + " failed: " + err.Error())
 		return nil

@@ -28,6 +28,10 @@ type PullOptions struct {
 	IgnoreChownErrors bool  // files of unmapped owners get an overflow id instead of ending the pull
 	MaxUnpackedSize   int64 // bytes that all layers together may have; 0 for no limit
 
+	// Helper runs a credential helper with an argument and an input, and returns what it prints; nil runs it here. It
+	// matters where helpers ask who is calling, as the desktop's keyrings do.
+	Helper func(program, action string, input []byte) ([]byte, error)
+
 	Progress func(Event) // called by one goroutine at a time; nil for none
 }
 

@@ -33,7 +33,7 @@ func newRegistrySource(ref Reference, o PullOptions, known bool, report *reporte
 	if err != nil {
 		return nil, err
 	}
-	return &registrySource{net: net, ref: ref, known: known, meanings: meanings, auth: keychain{report},
+	return &registrySource{net: net, ref: ref, known: known, meanings: meanings, auth: keychain{report, o.Helper},
 		plainHTTP: o.PlainHTTP}, nil
 }
 

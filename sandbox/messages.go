@@ -13,6 +13,8 @@ const (
 	KindCancel   = "cancel"   // of the request with the same id: what it started is ended; no answer of its own
 	KindRemove   = "remove"   // [RemoveRequest]; done: nothing
 	KindProgress = "progress" // [Progress]
+	KindHelper   = "helper"   // event [HelperRequest]: the client runs a credential helper and sends KindHelped of the same id
+	KindHelped   = "helped"   // [HelperResult], no answer
 	KindStarted  = "started"  // [Started], with the terminal's file if one was asked for
 	KindDone     = "done"
 	KindFailed   = "failed" // [Error]
@@ -51,6 +53,21 @@ type Progress struct {
 	Current int64  `json:"current,omitempty"`
 	Total   int64  `json:"total,omitempty"`
 	Text    string `json:"text,omitempty"`
+}
+
+// HelperRequest asks the client to run a credential helper as the user that it is: keyrings refuse the keeper, which is root
+// of a user namespace.
+type HelperRequest struct {
+	// Program is docker-credential-NAME, looked for on the client's $PATH.
+	Program string `json:"program"`
+	Action  string `json:"action"`
+	Input   []byte `json:"input"`
+}
+
+// HelperResult is what the helper printed, and why it failed if it did.
+type HelperResult struct {
+	Output []byte `json:"output"`
+	Failed string `json:"failed,omitempty"`
 }
 
 // RunRequest asks for a container. Its message carries the program's stdin, stdout and stderr, or nothing with a terminal.

@@ -36,10 +36,15 @@ func (c *Client) Remove(ctx context.Context, name string) error {
 	return err
 }
 
-// skipProgress reports progress until an answer of another kind comes.
+// skipProgress reports progress, and helps with credentials, until an answer of another kind comes.
 func (c *Client) skipProgress(ctx context.Context, r *call, progress func(Progress)) (*wire.Message, error) {
 	for {
 		m, err := c.next(ctx, r)
+		if err == nil && m.Kind == KindHelper {
+			if err = c.help(r, m); err == nil {
+				continue
+			}
+		}
 		if err != nil || m.Kind != KindProgress {
 			return m, err
 		}

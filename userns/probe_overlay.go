@@ -41,7 +41,7 @@ func overlayRemedy(err error) string {
 	case errors.Is(err, unix.EPERM):
 		return "start Linux 5.11 or newer, the first that lets users mount overlays"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return "free space: bivouac system prune"
+		return "free space there, or set BIVOUAC_HOME to a directory of another file system"
 	}
 	return "choose a directory on ext4, xfs or btrfs: export BIVOUAC_HOME=DIR"
 }

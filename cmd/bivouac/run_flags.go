@@ -64,7 +64,7 @@ func (f *runFlags) register(s *pflag.FlagSet) {
 	s.StringArrayVar(&f.security, "security-opt", nil, "`seccomp=FILE|unconfined`, no-new-privileges, systempaths=unconfined")
 	s.StringArrayVar(&f.ulimits, "ulimit", nil, "set a limit `NAME=SOFT[:HARD]`, such as nofile=1024")
 	s.StringVarP(&f.memory, "memory", "m", "", "limit memory to `SIZE`, such as 512m")
-	s.StringVar(&f.memorySwap, "memory-swap", "", "limit memory and swap together to `SIZE`; -1 for unlimited swap")
+	s.StringVar(&f.memorySwap, "memory-swap", "", "limit memory and swap together to `SIZE`, -1 for unlimited swap (default twice --memory)")
 	s.Float64Var(&f.cpus, "cpus", 0, "limit CPU time to `N` CPUs, such as 1.5")
 	s.Int64Var(&f.pids, "pids-limit", 0, "limit the number of processes to `N`")
 	s.StringVar(&f.limits, "limits", "strict", "`strict`: fail where a limit cannot be enforced; best-effort: warn")
@@ -175,7 +175,7 @@ func (f *runFlags) setLimits(s *sandbox.Spec) error {
 func (f *runFlags) swap(memory int64) (int64, error) {
 	switch f.memorySwap {
 	case "":
-		return 0, nil
+		return memory, nil // as Docker: as much again
 	case "-1":
 		return -1, nil
 	}

@@ -27,7 +27,10 @@ func securityOption(s *sandbox.Spec, key, value string) error {
 	case "seccomp":
 		return setSeccomp(s, value)
 	case "no-new-privileges":
-		return oneOf("it is always on; the value", value, "", "true")
+		if value != "" && value != "true" {
+			return fmt.Errorf("it is always on; setuid programs gain nothing in these containers")
+		}
+		return nil
 	case "systempaths":
 		s.UnmaskPaths = true
 		return oneOf("the value", value, "unconfined")

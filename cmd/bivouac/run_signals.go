@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/bivouac-run/bivouac/sandbox"
 )
@@ -29,6 +30,9 @@ type interruptedError struct{ signal syscall.Signal }
 
 func (e interruptedError) Error() string { return fmt.Sprintf("interrupted by %v", e.signal) }
 
+// startGrace is how long after a signal a program may still begin and get it: it may have begun, and we do not know yet.
+const startGrace = 200 * time.Millisecond
+
 // cancelOn cancels by a signal until the returned function is called.
 func (s *signals) cancelOn(cancel context.CancelCauseFunc) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
@@ -36,11 +40,20 @@ func (s *signals) cancelOn(cancel context.CancelCauseFunc) (stop func()) {
 		defer close(ended)
 		select {
 		case sig := <-s.ch:
-			cancel(interruptedError{sig.(syscall.Signal)})
+			s.cancelSoon(sig, cancel, done)
 		case <-done:
 		}
 	}()
 	return func() { close(done); <-ended }
+}
+
+func (s *signals) cancelSoon(sig os.Signal, cancel context.CancelCauseFunc, done <-chan struct{}) {
+	select {
+	case <-done:
+		s.ch <- sig // for the program
+	case <-time.After(startGrace):
+		cancel(interruptedError{sig.(syscall.Signal)})
+	}
 }
 
 // forward passes signals on. A second interrupt kills: the program may have no handler for the first, and as process 1 then

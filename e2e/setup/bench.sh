@@ -1,22 +1,52 @@
 #!/bin/bash
-# bench.sh - runs e2e/bench as an ordinary user, with the registries at hand that the tests have.
+# bench.sh - runs e2e/bench as an ordinary user, with a registry at hand as the tests have it, or with that which
+# BIVOUAC_E2E_REGISTRY names. Arguments are the benchmark's; JSON in the environment names a file for the results.
 set -euo pipefail
 shopt -s inherit_errexit
 . "$(dirname "$0")/lib.sh"
 
 main() {
-  local users
+  local users kind
   need_go
-  if is_root; then "$top/e2e/setup/setup.sh" all; fi
+  if is_root; then "$top/e2e/setup/setup.sh" all; else check_setup; fi
+  hide_hybrid_cgroups "$@"
   make_scratch
   compile runner ./e2e/setup/runner
   compile imager ./e2e/corpus/imager
-  compile bivouac ./cmd/bivouac
   compile bench ./e2e/bench
+  make -s -C "$top" build # what users get is smaller, and so starts faster, than what the tests compile
+  install -m 755 "$top/bin/bivouac" "$scratch/bin/bivouac"
   users=$(kinds)
-  "$scratch/bin/imager" serve "$corpus/oci" "$scratch/registry" \
-    "$scratch/bin/runner" exec -scratch "$scratch" -binary "$scratch/bin/bivouac" -users "${users%% *}" \
-    "$scratch/bin/bench" "$@"
+  kind=${users%%=*}
+  with_registry "$scratch/bin/runner" exec -scratch "$scratch" -binary "$scratch/bin/bivouac" -users "${users%% *}" \
+    "$scratch/bin/bench" -json "$scratch/$kind/results.json" "$@"
+  [[ -z ${JSON:-} ]] || cp "$scratch/$kind/results.json" "$JSON"
+}
+
+# check_setup tells an ordinary user what is missing, as only root can mend it.
+check_setup() {
+  [[ -n ${BIVOUAC_E2E_REGISTRY:-} ]] || command -v docker-registry >/dev/null ||
+    die 'the registry is missing; once, as root: make setup'
+  [[ -e $corpus/oci/busybox ]] || die "the images in $corpus are missing; once, as root: make setup"
+}
+
+with_registry() {
+  if [[ -n ${BIVOUAC_E2E_REGISTRY:-} ]]; then
+    "$@"
+  else
+    "$scratch/bin/imager" serve "$corpus/oci" "$scratch/registry" "$@"
+  fi
+}
+
+# hide_hybrid_cgroups begins again, if called by root, in a mount namespace where cgroup v2 is not mounted beside v1:
+# crun, and podman with it, refuse to run where both have controllers.
+hide_hybrid_cgroups() {
+  local both=/sys/fs/cgroup/unified
+  if is_root && [[ -n $(cat $both/cgroup.controllers 2>/dev/null) ]]; then
+    log "$both is hidden: crun does not work beside it"
+    # shellcheck disable=SC2016 # the inner shell expands them
+    exec unshare --mount bash -c 'umount "$1"; exec "${@:2}"' bash $both "$0" "$@"
+  fi
 }
 
 main "$@"

@@ -60,6 +60,11 @@ func about(t *testing.T, p string, st unix.Stat_t, mode nstest.Mode) string {
 	}
 	attrs := attrsOf(t, p)
 	delete(attrs, ownerXattr) // the oracle has no such mode
+	if kind(&st) == unix.S_IFREG && st.Nlink > 1 {
+		// The headers of hard links may say something else than the file's. They
+		// count for the oracle, and as in GNU tar not for us.
+		return digest(t, p)
+	}
 	s := fmt.Sprintf("%o %d:%d %d bytes %d.%d %v", st.Mode, st.Uid, st.Gid, st.Size*b2i(kind(&st) != unix.S_IFDIR), st.Mtim.Sec, st.Mtim.Nsec, attrs)
 	switch kind(&st) {
 	case unix.S_IFLNK:

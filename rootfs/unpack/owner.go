@@ -70,11 +70,11 @@ func (x *extractor) ids(name string, h *tar.Header) (uid, gid int, err error) {
 	uids, gids := x.mapped()
 	uid, gid = h.Uid, h.Gid
 	kind, rs := "", IDRanges(nil)
-	if !uids.Contains(uid) {
-		kind, rs, uid = "user", uids, overflow(uids)
-	}
 	if !gids.Contains(gid) {
 		kind, rs, gid = "group", gids, overflow(gids)
+	}
+	if !uids.Contains(uid) {
+		kind, rs, uid = "user", uids, overflow(uids)
 	}
 	switch {
 	case kind == "":

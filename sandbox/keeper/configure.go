@@ -71,12 +71,9 @@ var (
 )
 
 func namespaces(b *blueprint) configs.Namespaces {
-	kinds := []configs.NamespaceType{configs.NEWUSER, configs.NEWNS, configs.NEWPID, configs.NEWIPC, configs.NEWUTS}
+	kinds := []configs.NamespaceType{configs.NEWUSER, configs.NEWNS, configs.NEWPID, configs.NEWIPC, configs.NEWUTS, configs.NEWCGROUP}
 	if !b.hostNetwork() {
 		kinds = append(kinds, configs.NEWNET)
-	}
-	if b.unified {
-		kinds = append(kinds, configs.NEWCGROUP)
 	}
 	out := make(configs.Namespaces, len(kinds))
 	for i, k := range kinds {
@@ -180,11 +177,16 @@ func mount(m sandbox.Mount) *configs.Mount {
 	if m.Type == sandbox.MountTmpfs {
 		return tmpfsMount(m)
 	}
-	flags := unix.MS_BIND | unix.MS_REC
-	if m.ReadOnly {
-		flags |= unix.MS_RDONLY
+	out := &configs.Mount{
+		Source: m.Source, Destination: m.Target, Device: "bind", Flags: unix.MS_BIND | unix.MS_REC,
+		PropagationFlags: []int{propagation(m.Propagation)},
 	}
-	return &configs.Mount{Source: m.Source, Destination: m.Target, Device: "bind", Flags: flags, PropagationFlags: []int{propagation(m.Propagation)}}
+	if m.ReadOnly {
+		out.Flags |= unix.MS_RDONLY
+		// What is mounted below the source too (mount_setattr(2), Linux 5.12).
+		out.RecAttr = &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	}
+	return out
 }
 
 func propagation(name string) int {

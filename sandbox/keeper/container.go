@@ -41,16 +41,17 @@ type container struct {
 
 	lc       *libcontainer.Container
 	first    *libcontainer.Process
+	ran      bool       // the program was executed
 	exited   chan error // what waiting for the first process returned
 	terminal *os.File
 }
 
 // create makes everything of a container but its processes.
-func (k *keeper) create(ctx context.Context, spec *sandbox.Spec, progress func(sandbox.Progress)) (_ *container, err error) {
+func (k *keeper) create(ctx context.Context, spec *sandbox.Spec, a *asker) (_ *container, err error) {
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
-	image, err := k.pull(ctx, spec.Image, spec.Get, progress)
+	image, err := k.pull(ctx, spec.Image, spec.Get, a)
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +214,9 @@ func (c *container) discard() {
 			_ = overlay.Unmount(m)
 		}
 		c.area.remove()
+	}
+	if !c.ran {
+		c.forget()
 	}
 	c.name.release()
 }

@@ -37,7 +37,27 @@ func (c *container) mountHost() error {
 	if err := t.listMounts(); err != nil {
 		return err
 	}
+	if err := t.checkWorkingDir(); err != nil {
+		return err
+	}
 	return t.directory("/")
+}
+
+// checkWorkingDir refuses to start in a directory of the machine that the container would see empty.
+func (t *hostTree) checkWorkingDir() error {
+	dir := filepath.Clean(t.c.spec.WorkingDir)
+	for _, m := range t.c.spec.Mounts {
+		if within(dir, m.Target) {
+			return nil
+		}
+	}
+	for _, p := range t.points {
+		if within(dir, p) && !slices.ContainsFunc(t.shown, func(s string) bool { return within(dir, s) && within(s, p) }) {
+			return sandbox.Errorf(sandbox.CodeInvalid, "run host: in %s: it lies on %s, a file system that host: does not show", dir, p).
+				WithRemedy("choose another directory by -w, or mount this one: -v %s:%s", dir, dir)
+		}
+	}
+	return nil
 }
 
 func (t *hostTree) listMounts() error {
@@ -167,7 +187,7 @@ func (t *hostTree) overlay(dir, target string) error {
 	if err := adopt(dir, upper); err != nil {
 		return fmt.Errorf("prepare %s of the machine: %w", dir, err)
 	}
-	return t.c.mountOverlay(target, overlay.Options{Lower: []string{dir}, Upper: upper, Work: work})
+	return t.c.mountOverlay(target, overlay.Options{Lower: []string{dir}, Upper: upper, Work: work, ReadOnly: t.c.spec.ReadOnly})
 }
 
 // mountOverlay mounts and remembers it for [container.discard].

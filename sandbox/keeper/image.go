@@ -11,7 +11,7 @@ import (
 )
 
 // pull returns an image whose layers are unpacked in the store.
-func (k *keeper) pull(ctx context.Context, name string, get sandbox.ImageOptions, progress func(sandbox.Progress)) (*rootfs.Image, error) {
+func (k *keeper) pull(ctx context.Context, name string, get sandbox.ImageOptions, a *asker) (*rootfs.Image, error) {
 	ref, err := rootfs.ParseReference(name)
 	if err != nil {
 		return nil, err
@@ -19,7 +19,7 @@ func (k *keeper) pull(ctx context.Context, name string, get sandbox.ImageOptions
 	return k.store.Pull(ctx, ref, rootfs.PullOptions{
 		Policy: rootfs.Policy(get.Pull), Platform: get.Platform, PlainHTTP: get.PlainHTTP, CAFile: get.CAFile,
 		IgnoreChownErrors: get.IgnoreChownErrors, MaxUnpackedSize: get.MaxUnpackedSize,
-		Progress: func(e rootfs.Event) { progress(progressOf(e)) },
+		Helper: a.help, Progress: func(e rootfs.Event) { a.progress(progressOf(e)) },
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/opencontainers/runc/libcontainer/exeseal"
@@ -64,6 +65,8 @@ type keeper struct {
 	exe *os.File
 	// scratch is where changed files go until they are discarded.
 	scratch *scratch
+	// cgroups tells that there have been cgroups, which the kernel does not remove.
+	cgroups atomic.Bool
 }
 
 func newKeeper() (*keeper, error) {

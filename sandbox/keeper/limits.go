@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,8 @@ func (c *container) cgroup() (string, error) {
 	}
 	dir, err := delegatedCgroup(controllers(l))
 	if err == nil {
+		sweepCgroups(dir)
+		c.k.cgroups.Store(true)
 		return filepath.Join("/", strings.TrimPrefix(dir, cgroupRoot), "bivouac-"+c.id[:12]), nil
 	}
 	if l.BestEffort {
@@ -31,6 +34,17 @@ func (c *container) cgroup() (string, error) {
 		return "", nil
 	}
 	return "", err
+}
+
+// sweepCgroups removes what keepers left that were killed. A cgroup with processes stays, and one that is so young that
+// its keeper may not have filled it yet.
+func sweepCgroups(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, "bivouac-*"))
+	for _, path := range left {
+		if st, err := os.Stat(path); err == nil && time.Since(st.ModTime()) > time.Minute {
+			_ = unix.Rmdir(path)
+		}
+	}
 }
 
 func controllers(l sandbox.Limits) []string {

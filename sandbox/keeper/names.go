@@ -6,20 +6,49 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/sandbox/wire"
 )
 
-// nameLock keeps a container's name to it among all of the user's keepers. The kernel releases it with the process.
-type nameLock struct{ lock *flock.Flock }
+// nameLock keeps a container's name to it among all of the user's keepers: a lock on a file that is there only as long as
+// the lock. The kernel releases it with the process.
+type nameLock struct{ file *os.File }
 
 func (n *nameLock) release() {
 	if n != nil {
-		_ = n.lock.Close()
+		_ = os.Remove(n.file.Name()) // before the lock goes, so that nobody else's is removed
+		_ = n.file.Close()
 	}
+}
+
+// lockName takes the lock, or returns nothing where another has it.
+func lockName(containers, name string) (*nameLock, error) {
+	path := filepath.Join(containers, "."+name+".lock")
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("lock name %q: %w", name, noSpace(err))
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			return nil, errors.Join(nameInUse(name, "a running container has it").WithRemedy("choose another name, or wait for its end"), f.Close())
+		}
+		if isAt(f, path) {
+			return &nameLock{f}, nil
+		}
+		_ = f.Close() // its owner removed it between our open and our lock
+	}
+}
+
+func isAt(f *os.File, path string) bool {
+	own, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(own, there)
 }
 
 // takeName reserves the container's name, and makes the directory of a container that is to be kept.
@@ -43,25 +72,13 @@ func (c *container) takeName() error {
 	if !c.spec.Keep {
 		return nil
 	}
-	c.kept = kept
+	c.kept = kept // from here on a failure removes it
 	for _, d := range []string{kept, filepath.Join(kept, "upper"), filepath.Join(kept, "work")} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return fmt.Errorf("create container directory: %w", noSpace(err))
 		}
 	}
 	return nil
-}
-
-func lockName(containers, name string) (*nameLock, error) {
-	lock := flock.New(filepath.Join(containers, "."+name+".lock"))
-	free, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock name %q: %w", name, noSpace(err))
-	}
-	if !free {
-		return nil, errors.Join(nameInUse(name, "a running container has it").WithRemedy("choose another name, or wait for its end"), lock.Close())
-	}
-	return &nameLock{lock}, nil
 }
 
 // remove removes the files of a container that was kept.
@@ -84,6 +101,13 @@ func (k *keeper) remove(m *wire.Message) error {
 		return fmt.Errorf("remove container %q: %w", r.Name, err)
 	}
 	return nil
+}
+
+// forget removes the files of a container that was to be kept and never ran.
+func (c *container) forget() {
+	if c.kept != "" {
+		_ = unpack.Remove(c.kept)
+	}
 }
 
 func nameInUse(name, why string) *sandbox.Error {

@@ -63,6 +63,9 @@ func diskScratch(parent string) (*scratch, error) {
 
 // close removes a directory on disk once every container is discarded.
 func (s *scratch) close() {
+	if !s.onDisk {
+		return
+	}
 	if unpack.Remove(s.dir) == nil {
 		_ = os.Remove(s.lock.Path())
 	}

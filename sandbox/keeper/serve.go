@@ -19,12 +19,13 @@ type server struct {
 	handlers   sync.WaitGroup
 	mu         sync.Mutex
 	cancels    map[uint64]context.CancelFunc
+	helped     map[uint64]chan sandbox.HelperResult
 	containers map[uint64]*container
 }
 
 // serve returns when the caller is gone. Whatever still runs is ended by the kernel when this process exits.
 func serve(conn *wire.Conn) {
-	s := &server{conn: conn, cancels: map[uint64]context.CancelFunc{}, containers: map[uint64]*container{}, keeper: sync.OnceValues(newKeeper)}
+	s := &server{conn: conn, cancels: map[uint64]context.CancelFunc{}, helped: map[uint64]chan sandbox.HelperResult{}, containers: map[uint64]*container{}, keeper: sync.OnceValues(newKeeper)}
 	go func() { _, _ = s.keeper() }() // while the first request is on its way
 	if s.greet() != nil {
 		return
@@ -39,10 +40,10 @@ func serve(conn *wire.Conn) {
 	s.close()
 }
 
-// close leaves everything to the kernel, which ends it all with this process, but for files on disk.
+// close leaves everything to the kernel, which ends it all with this process, but for files on disk and cgroups.
 func (s *server) close() {
 	k, err := s.keeper()
-	if err != nil || !k.scratch.onDisk {
+	if err != nil || !k.scratch.onDisk && !k.cgroups.Load() {
 		return
 	}
 	s.mu.Lock()
@@ -65,9 +66,14 @@ func (s *server) greet() error {
 }
 
 func (s *server) dispatch(m *wire.Message) {
-	if m.Kind == sandbox.KindCancel {
+	switch m.Kind {
+	case sandbox.KindCancel:
 		m.CloseFiles()
 		s.cancel(m.ID)
+		return
+	case sandbox.KindHelped:
+		m.CloseFiles()
+		s.deliverHelp(m)
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -129,17 +135,12 @@ func (s *server) handle(ctx context.Context, m *wire.Message) outcome {
 	}
 }
 
-// progress reports on a request.
-func (s *server) progress(id uint64) func(sandbox.Progress) {
-	return func(p sandbox.Progress) { _ = s.conn.Send(id, sandbox.KindProgress, p) }
-}
-
 func (s *server) pull(ctx context.Context, k *keeper, m *wire.Message) outcome {
 	var r sandbox.PullRequest
 	if err := m.Decode(&r); err != nil {
 		return outcome{err: err}
 	}
-	image, err := k.pull(ctx, r.Image, r.Get, s.progress(m.ID))
+	image, err := k.pull(ctx, r.Image, r.Get, s.asker(ctx, m.ID))
 	if err != nil {
 		return outcome{err: err}
 	}
@@ -151,7 +152,7 @@ func (s *server) run(ctx context.Context, k *keeper, m *wire.Message) outcome {
 	if err := m.Decode(&r); err != nil {
 		return outcome{err: err}
 	}
-	c, err := k.create(ctx, &r.Spec, s.progress(m.ID))
+	c, err := k.create(ctx, &r.Spec, s.asker(ctx, m.ID))
 	if err != nil {
 		return outcome{err: err}
 	}
@@ -159,6 +160,7 @@ func (s *server) run(ctx context.Context, k *keeper, m *wire.Message) outcome {
 		c.discard()
 		return outcome{err: err}
 	}
+	c.ran = true
 	m.CloseFiles()
 	s.remember(m.ID, c)
 	if err := s.announce(m.ID, c); err != nil {

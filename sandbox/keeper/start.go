@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -130,14 +131,26 @@ func (c *container) launch(stdio []*os.File) (err error) {
 	return nil
 }
 
-// startError gives libcontainer's chain of causes the code of what is most often behind it.
+// mountFailure is how libcontainer tells of a failed mount, at the end of a chain of causes.
+const mountFailure = `error mounting "(.*?)" to rootfs at "(.*?)": (?:.*: )?(.*)`
+
+// startError says of libcontainer's chain of causes what concerns the user, where it is known.
 func startError(err error) error {
 	text := strings.ReplaceAll(err.Error(), "\n", " ")
-	code := sandbox.CodeInternal
-	if strings.Contains(text, "error mounting") || strings.Contains(text, "mountpoint") {
-		code = sandbox.CodeMount
+	if m := regexp.MustCompile(mountFailure).FindStringSubmatch(text); m != nil {
+		return sandbox.Errorf(sandbox.CodeMount, "mount %s on %s: %s", m[1], m[2], m[3]).
+			WithRemedy("check that source and target are both directories or both files, and that the image lets the target be made")
 	}
-	return sandbox.Errorf(code, "start container: %s", text)
+	e := sandbox.Errorf(sandbox.CodeInternal, "start container: %s", text)
+	switch {
+	case strings.Contains(text, "too many open files"):
+		return e.WithRemedy("raise --ulimit nofile, or your own limit of open files")
+	case strings.Contains(text, "no space left on device"):
+		return e.WithRemedy("free some memory or disk space, or raise user.max_user_namespaces and the like")
+	case strings.Contains(text, "resource temporarily unavailable"):
+		return e.WithRemedy("raise --ulimit nproc, or your own limit of processes")
+	}
+	return e
 }
 
 func asExit(err error, target **exec.ExitError) bool { return errors.As(err, target) }
