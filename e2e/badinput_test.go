@@ -134,18 +134,25 @@ var _ = Describe("bad input", func() {
 	})
 
 	It("says when the disk is full, and recovers", func() {
-		small := onSmallDisk("size=8m", own, "pull", "--quiet", image("debian:slim"))
+		small := storeOn("tmpfs", "size=8m", own, "pull", "--quiet", image("debian:slim"))
 		Expect(oneLine(small, small.ExitCode())).To(MatchRegexp("(?i)space"))
 		Expect(small.ExitCode()).To(BeNumerically(">", 2))
 	})
+
+	It("says when the store's file system lacks extended attributes", func() {
+		// The outer namespace has a single id, so owners go into attributes; an image of root alone would need none.
+		bare := storeOn("ramfs", "mode=700", own, "pull", "--quiet", image("debian:slim"))
+		Expect(oneLine(bare, bare.ExitCode())).To(MatchRegexp("attributes.*BIVOUAC_HOME"))
+		Expect(bare.ExitCode()).To(BeNumerically(">", 2))
+	})
 })
 
-// onSmallDisk runs bivouac as root of an outer user namespace in which the store lies on a small memory file system.
-func onSmallDisk(options, store string, args ...string) *gexec.Session {
+// storeOn runs bivouac as root of an outer user namespace in which the store lies on a file system of its own.
+func storeOn(kind, options, store string, args ...string) *gexec.Session {
 	GinkgoHelper()
 	Expect(os.MkdirAll(store, 0o700)).To(Succeed())
-	script := `mount -t tmpfs -o "$1" small "$2" && shift 2 && exec "$@"`
-	cmd := exec.Command("unshare", append([]string{"-Urm", "sh", "-c", script, "-", options, store, binary}, args...)...)
+	script := `mount -t "$1" -o "$2" none "$3" && shift 3 && exec "$@"`
+	cmd := exec.Command("unshare", append([]string{"-Urm", "sh", "-c", script, "-", kind, options, store, binary}, args...)...)
 	cmd.Env = append(os.Environ(), "BIVOUAC_HOME="+store)
 	return finish(cmd)
 }

@@ -12,6 +12,6 @@ need uidmap
 need_users
 if [[ ${1:-} == all ]]; then
   need_go
-  need gcc libc6-dev docker-registry
+  need gcc libc6-dev docker-registry skopeo
   "$top/e2e/corpus/corpus.sh" "$corpus"
 fi
