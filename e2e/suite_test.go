@@ -152,11 +152,24 @@ func ownProcesses() map[string]string {
 	return found
 }
 
+// threads tells where in the kernel a process's threads are, to see why it is still there.
+func threads(pid string) string {
+	var out strings.Builder
+	tasks, _ := filepath.Glob("/proc/" + pid + "/task/*")
+	for _, task := range tasks {
+		for _, name := range []string{"wchan", "syscall"} {
+			text, _ := os.ReadFile(filepath.Join(task, name))
+			out.WriteString(" " + strings.TrimSpace(string(text)))
+		}
+	}
+	return out.String()
+}
+
 func newProcesses(before map[string]string) []string {
 	var left []string
 	for id, stat := range ownProcesses() {
 		if _, ok := before[id]; !ok && !strings.Contains(stat, ") Z ") {
-			left = append(left, stat)
+			left = append(left, stat+" threads:"+threads(strings.Fields(id)[0]))
 		}
 	}
 	return left

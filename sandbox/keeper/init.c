@@ -3,7 +3,7 @@
 // does): it installs the seccomp filters that the keeper compiled, and executes the program, or with PLAN_INIT stays
 // above it as pid 1, forwards signals and reaps orphans.
 //
-// Descriptors: 3 this executable, 4 the plan, 5 a socket to the keeper. None of them outlives the exec.
+// Descriptors: 3 the plan, 4 a socket to the keeper. None of them outlives the exec.
 #define _GNU_SOURCE
 #include "init.h"
 
@@ -26,7 +26,7 @@
 #define SYS_close_range 436
 #endif
 
-enum { EXE_FD = 3, PLAN_FD = 4, REPORT_FD = 5 };
+enum { PLAN_FD = 3, REPORT_FD = 4 };
 
 static void fail(int stage, int status) {
 	struct init_report r = {stage, errno};
@@ -187,7 +187,6 @@ static void run(void) {
 		fail(STAGE_PLAN, 125);
 	char **argv = vectors, **env = vectors + p->argc + 1, *s = base + sizeof *p, *end = s + p->strings;
 	strings_of(env, p->envc, strings_of(argv, p->argc, s, end), end);
-	close(EXE_FD);
 	close(PLAN_FD);
 	fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
 	syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);

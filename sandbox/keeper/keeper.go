@@ -22,12 +22,15 @@ const socketFD = 3
 
 // spareProcessors is how many processors Go's scheduler gets at the least. Libcontainer, waiting for children and answering
 // for emulated ids block in system calls, and each keeps its processor until the runtime takes it away, after up to 10 ms.
-const spareProcessors = 16
+const spareProcessors = 4
 
 // Main is `bivouac keeper`: it serves the socket on descriptor 3 until that ends. It returns the exit code.
 func Main() int {
 	if os.Getpid() != 1 {
 		return complain(enter())
+	}
+	if err := openToAll(); err != nil {
+		return complain(err)
 	}
 	runtime.GOMAXPROCS(max(spareProcessors, runtime.NumCPU()))
 	conn, err := wire.FromFile(os.NewFile(socketFD, "caller"))
@@ -54,6 +57,28 @@ func enter() error {
 	return fmt.Errorf("start the keeper again: %w", syscall.Exec("/proc/self/exe", os.Args, env))
 }
 
+// openToAll starts this program again from memory if its file is not for every user: containers execute it as their own
+// user, from the sealed copy that libcontainer makes of the file.
+func openToAll() error {
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return fmt.Errorf("open own executable: %w", err)
+	}
+	defer func() { _ = self.Close() }()
+	st, err := self.Stat()
+	if err != nil {
+		return fmt.Errorf("stat own executable: %w", err)
+	}
+	if st.Mode().Perm()&0o005 == 0o005 || exeseal.IsCloned(self) {
+		return nil
+	}
+	sealed, err := exeseal.CloneBinary(self, st.Size(), "bivouac", os.TempDir())
+	if err != nil {
+		return fmt.Errorf("copy own executable: %w", err)
+	}
+	return fmt.Errorf("start the keeper from memory: %w", syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", sealed.Fd()), os.Args, os.Environ()))
+}
+
 // keeper is the state behind one socket.
 type keeper struct {
 	store *rootfs.Store
@@ -61,8 +86,6 @@ type keeper struct {
 	home, run  string
 	uids, gids []extent
 	unified    bool
-	// exe is this program, sealed: containers may execute it and cannot change it.
-	exe *os.File
 	// scratch is where changed files go until they are discarded.
 	scratch *scratch
 	// cgroups tells that there have been cgroups, which the kernel does not remove.
@@ -83,9 +106,6 @@ func newKeeper() (*keeper, error) {
 	}
 	if k.unified, err = coverCgroups(); err != nil {
 		return nil, err
-	}
-	if k.exe, err = sealExe(filepath.Join(k.run, "state")); err != nil {
-		return nil, fmt.Errorf("seal own executable: %w", err)
 	}
 	return k, nil
 }
@@ -134,31 +154,6 @@ func (k *keeper) openScratch() error {
 	var err error
 	k.scratch, err = newScratch(filepath.Join(k.run, "scratch"), filepath.Join(k.home, "scratch"))
 	return err
-}
-
-// sealExe returns this program for containers to execute, such that they cannot change it. It must be open to every user
-// of a container. The directory for temporary files must not be the one that the program is in: libcontainer stacks the
-// two, and copies the whole program where that fails.
-func sealExe(dir string) (*os.File, error) {
-	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return nil, fmt.Errorf("open own executable: %w", err)
-	}
-	st, err := self.Stat()
-	switch {
-	case err != nil:
-		err = fmt.Errorf("stat own executable: %w", err)
-	case exeseal.IsCloned(self):
-		return self, nil
-	case st.Mode().Perm()&0o005 == 0o005:
-		defer self.Close()
-		return exeseal.CloneSelfExe(dir)
-	default:
-		defer self.Close()
-		return exeseal.CloneBinary(self, st.Size(), "bivouac", dir)
-	}
-	self.Close()
-	return nil, err
 }
 
 // coverCgroups shows cgroup v2 at /sys/fs/cgroup on a hybrid machine, so that libcontainer asks it instead of every

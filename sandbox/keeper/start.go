@@ -80,8 +80,8 @@ func (c *container) start(stdio []*os.File) error {
 	defer ours.close()
 	defer theirs.Close()
 	c.first = &libcontainer.Process{
-		Init: true, Args: []string{"/proc/self/fd/3"}, Env: firstEnv, Cwd: c.proc.dir, LogLevel: "2",
-		ExtraFiles: []*os.File{c.k.exe, plan, theirs},
+		Init: true, Args: []string{"/proc/self/exe"}, Env: firstEnv, Cwd: c.proc.dir, LogLevel: "2",
+		ExtraFiles: []*os.File{plan, theirs},
 	}
 	c.setUser()
 	if err := c.launch(stdio); err != nil {
