@@ -49,7 +49,7 @@ var _ = BeforeSuite(func() {
 var _ = BeforeEach(func() {
 	before := ownProcesses()
 	DeferCleanup(func() {
-		Eventually(func() []string { return newProcesses(before) }).WithTimeout(5*time.Second).Should(BeEmpty(), "processes left behind")
+		Eventually(func() []string { return newProcesses(before) }).WithTimeout(15*time.Second).Should(BeEmpty(), "processes left behind")
 		Eventually(func() ([]string, error) { return filepath.Glob(filepath.Join(store, "scratch", "*")) }).Should(BeEmpty(), "scratch files left behind")
 	})
 })

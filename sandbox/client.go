@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/bivouac-run/bivouac/sandbox/wire"
 )
@@ -70,6 +71,7 @@ func (c *Client) startKeeper(path string, env []string, socket *os.File) error {
 	c.keeper.Env = append(os.Environ(), env...)
 	c.keeper.ExtraFiles = []*os.File{socket}
 	c.keeper.Stderr = c.stderr
+	c.keeper.WaitDelay = time.Second // for who else may hold its stderr
 	// A group of its own, so that the terminal's Ctrl-C reaches the caller alone.
 	c.keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.keeper.Start(); err != nil {
@@ -92,10 +94,15 @@ func ignoreClosed(err error) error {
 	return err
 }
 
+// endGrace is how long a keeper may take to end once its socket is closed.
+const endGrace = 10 * time.Second
+
 func (c *Client) waitKeeper() error {
+	kill := time.AfterFunc(endGrace, func() { _ = syscall.Kill(-c.keeper.Process.Pid, syscall.SIGKILL) })
+	defer kill.Stop()
 	err := c.keeper.Wait()
 	var exit *exec.ExitError
-	if err == nil || errors.As(err, &exit) {
+	if err == nil || errors.As(err, &exit) || errors.Is(err, exec.ErrWaitDelay) {
 		return nil // how it ended matters to nobody who closes it
 	}
 	return fmt.Errorf("wait for the keeper: %w", err)

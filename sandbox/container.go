@@ -35,6 +35,9 @@ type Container struct {
 // Errors: those of [Client.Pull]; CodeNoProgram, CodeNotExecutable, CodeUnknownUser, CodeMount, CodeLimits, CodeInvalid,
 // CodeNameInUse, CodeUnsupported.
 func (c *Client) Run(ctx context.Context, spec Spec, s Streams, progress func(Progress)) (*Container, error) {
+	if err := spec.checkText(); err != nil {
+		return nil, err
+	}
 	files, err := s.files(spec.Terminal != nil)
 	if err != nil {
 		return nil, err

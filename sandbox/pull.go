@@ -8,7 +8,7 @@ import (
 )
 
 // Pull makes sure that an image is in the store with its layers unpacked. Progress, if not nil, is called for each step
-// in order, from the goroutine that called Pull.
+// in order, from the goroutine that called Pull; it must not call the client.
 //
 // Errors: those of references, registries and the store (see [Code]).
 func (c *Client) Pull(ctx context.Context, image string, get ImageOptions, progress func(Progress)) (ImageInfo, error) {
@@ -50,6 +50,7 @@ func (c *Client) skipProgress(ctx context.Context, r *call, progress func(Progre
 		}
 		var p Progress
 		if err := m.Decode(&p); err != nil {
+			c.cancel(r)
 			return nil, fmt.Errorf("read progress: %w", err)
 		}
 		if progress != nil {

@@ -1,5 +1,10 @@
 package sandbox
 
+import (
+	"slices"
+	"unicode/utf8"
+)
+
 // Spec says what to run and how to confine it. It is a plain value: printable, comparable with reflect.DeepEqual, and
 // without effect until [Client.Run]. Its zero value but for Image runs the image as its author meant, with Docker's
 // default confinement and no network.
@@ -147,3 +152,20 @@ type Limits struct {
 
 // IsZero tells whether nothing is limited.
 func (l Limits) IsZero() bool { return l.Memory == 0 && l.Swap == 0 && l.CPUs == 0 && l.PIDs == 0 }
+
+// checkText refuses what would not reach the keeper as it is: messages are JSON, whose text is UTF-8.
+func (s *Spec) checkText() error {
+	texts := slices.Concat([]string{s.Image, s.Name, s.Hostname, s.User, s.WorkingDir, s.Seccomp, s.Get.CAFile}, s.Args, s.Env)
+	if s.Entrypoint != nil {
+		texts = append(texts, *s.Entrypoint...)
+	}
+	for _, m := range s.Mounts {
+		texts = append(texts, m.Source, m.Target)
+	}
+	for _, t := range texts {
+		if !utf8.ValidString(t) {
+			return Errorf(CodeInvalid, "run %q: %q is not valid UTF-8", s.Image, t).WithRemedy("pass such bytes in a file, or escaped")
+		}
+	}
+	return nil
+}

@@ -86,7 +86,7 @@ func (f *runFlags) supervise(ctx context.Context, spec *sandbox.Spec, s *session
 		return sandbox.Exit{}, err
 	}
 	exit, err := f.await(ctx, container)
-	s.drain()
+	err = errors.Join(err, s.drain())
 	if exit.Kept != "" {
 		fmt.Fprintf(os.Stderr, "bivouac: kept the changed files in %s\n", exit.Kept)
 	}

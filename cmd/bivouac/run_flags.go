@@ -106,6 +106,9 @@ func (f *runFlags) checkChoices(*sandbox.Spec) error {
 	if !f.rm && !f.keep {
 		return fmt.Errorf("--rm=false: containers are discarded; use --keep to keep the files that this one changed")
 	}
+	if f.timeout < 0 {
+		return fmt.Errorf("--timeout %v: needs a time that is not negative", f.timeout)
+	}
 	return oneOf("--pull", f.pull, "missing", "always", "never")
 }
 
@@ -164,12 +167,15 @@ func (f *runFlags) setLimits(s *sandbox.Spec) error {
 	if err != nil {
 		return err
 	}
-	if f.cpus < 0 || f.pids < -1 {
-		return fmt.Errorf("--cpus and --pids-limit: negative limits make no sense")
+	if f.pids < -1 || f.cpus != 0 && !(f.cpus >= leastCPUs && f.cpus < 1e6) {
+		return fmt.Errorf("--cpus and --pids-limit: needs a number of at least %v, and one that is not negative", leastCPUs)
 	}
 	s.Limits = sandbox.Limits{Memory: memory, Swap: swap, CPUs: f.cpus, PIDs: max(f.pids, 0), BestEffort: f.limits == "best-effort"}
 	return nil
 }
+
+// leastCPUs is the kernel's least quota, 1 ms of 100 (cgroup-v2.rst, cpu.max).
+const leastCPUs = 0.01
 
 // swap turns Docker's sum of memory and swap into swap alone.
 func (f *runFlags) swap(memory int64) (int64, error) {

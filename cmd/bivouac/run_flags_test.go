@@ -179,15 +179,15 @@ func TestLimits(t *testing.T) {
 		want  sandbox.Limits
 	}{
 		{"none", nil, sandbox.Limits{}},
-		{"memory", []string{"-m", "64m"}, sandbox.Limits{Memory: 64 << 20}},
-		{"memory without a unit", []string{"-m", "4096"}, sandbox.Limits{Memory: 4096}},
+		{"memory, and as much swap", []string{"-m", "64m"}, sandbox.Limits{Memory: 64 << 20, Swap: 64 << 20}},
+		{"memory without a unit", []string{"-m", "4096"}, sandbox.Limits{Memory: 4096, Swap: 4096}},
 		{"swap is what exceeds memory", []string{"-m", "1g", "--memory-swap", "3g"}, sandbox.Limits{Memory: 1 << 30, Swap: 2 << 30}},
 		{"no swap", []string{"-m", "1g", "--memory-swap", "1g"}, sandbox.Limits{Memory: 1 << 30}},
 		{"unlimited swap", []string{"-m", "1g", "--memory-swap", "-1"}, sandbox.Limits{Memory: 1 << 30, Swap: -1}},
 		{"CPUs", []string{"--cpus", "1.5"}, sandbox.Limits{CPUs: 1.5}},
 		{"processes", []string{"--pids-limit", "100"}, sandbox.Limits{PIDs: 100}},
 		{"unlimited processes", []string{"--pids-limit", "-1"}, sandbox.Limits{}},
-		{"as well as possible", []string{"--limits", "best-effort", "-m", "1k"}, sandbox.Limits{Memory: 1 << 10, BestEffort: true}},
+		{"as well as possible", []string{"--limits", "best-effort", "-m", "1k"}, sandbox.Limits{Memory: 1 << 10, Swap: 1 << 10, BestEffort: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := mustParseRun(t, append(test.flags, "alpine")...).Limits; got != test.want {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -82,10 +83,23 @@ func parseMount(text string) (sandbox.Mount, error) {
 			return m, fmt.Errorf("--mount %q: %w", text, err)
 		}
 	}
-	if m.Target == "" || (m.Source == "") == (m.Type == sandbox.MountBind) {
-		return m, fmt.Errorf("--mount %q: a bind mount needs source and target, a tmpfs a target alone", text)
+	return m, checkMount(m, text)
+}
+
+// checkMount refuses fields that the type of the mount does not have.
+func checkMount(m sandbox.Mount, text string) error {
+	bind := m.Type == sandbox.MountBind
+	switch {
+	case strings.Contains(text, "\n"):
+		return fmt.Errorf("--mount %q: one mount takes one line", text)
+	case m.Target == "" || (m.Source == "") == bind:
+		return fmt.Errorf("--mount %q: a bind mount needs source and target, a tmpfs a target alone", text)
+	case bind && (m.Size != 0 || m.Mode != 0):
+		return fmt.Errorf("--mount %q: a bind mount has no size and no mode", text)
+	case !bind && m.Propagation != "":
+		return fmt.Errorf("--mount %q: a tmpfs has no propagation", text)
 	}
-	return m, nil
+	return nil
 }
 
 func mountField(m *sandbox.Mount, key, value string, given bool) (err error) {
@@ -94,6 +108,9 @@ func mountField(m *sandbox.Mount, key, value string, given bool) (err error) {
 		m.Type = sandbox.MountType(value)
 		return oneOf("type", value, "bind", "tmpfs")
 	case "source", "src":
+		if value == "" {
+			return errors.New("the source is empty")
+		}
 		m.Source, err = filepath.Abs(value)
 	case "target", "destination", "dst":
 		m.Target = value
@@ -103,7 +120,8 @@ func mountField(m *sandbox.Mount, key, value string, given bool) (err error) {
 			m.ReadOnly, err = strconv.ParseBool(value)
 		}
 	case "bind-propagation":
-		err = bindOption(m, value)
+		m.Propagation = value
+		err = oneOf(key, value, "private", "rprivate", "slave", "rslave")
 	case "tmpfs-size":
 		m.Size, err = size(key, value)
 	case "tmpfs-mode":
@@ -116,7 +134,7 @@ func mountField(m *sandbox.Mount, key, value string, given bool) (err error) {
 
 func fileMode(text string) (uint32, error) {
 	n, err := strconv.ParseUint(text, 8, 12)
-	if err != nil {
+	if err != nil || n == 0 {
 		return 0, fmt.Errorf("mode %q: needs octal digits such as 1777", text)
 	}
 	return uint32(n), nil
@@ -138,13 +156,16 @@ func parseTmpfs(text string) (sandbox.Mount, error) {
 }
 
 func tmpfsOption(m *sandbox.Mount, option string) (err error) {
-	key, value, _ := strings.Cut(option, "=")
+	key, value, given := strings.Cut(option, "=")
+	if bare := key != "size" && key != "mode"; bare && given || key == "size" && value == "" {
+		return fmt.Errorf("unknown option %q; use size, mode, exec, ro", option)
+	}
 	switch key {
-	case "rw", "noexec", "nosuid", "nodev": // so it is
-	case "ro":
-		m.ReadOnly = true
-	case "exec":
-		m.Exec = true
+	case "nosuid", "nodev": // so it is
+	case "ro", "rw":
+		m.ReadOnly = key == "ro"
+	case "exec", "noexec":
+		m.Exec = key == "exec"
 	case "size":
 		m.Size, err = size(key, value)
 	case "mode":

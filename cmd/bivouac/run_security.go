@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -55,6 +56,9 @@ func setSeccomp(s *sandbox.Spec, value string) error {
 		profile, err := os.ReadFile(value)
 		if err != nil {
 			return fmt.Errorf("read profile: %w", err)
+		}
+		if !json.Valid(profile) {
+			return fmt.Errorf("read profile: %s is not JSON", value)
 		}
 		s.Seccomp = string(profile)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,7 @@ type session struct {
 	outputs sync.WaitGroup
 	input   io.WriteCloser // the other end of the program's stdin, nil if it has none
 	restore func()
+	lost    atomic.Pointer[error] // why output could not be passed on
 
 	interactive bool
 }
@@ -50,8 +52,10 @@ func (f *runFlags) openSession(spec *sandbox.Spec) (*session, error) {
 	if s.streams.Stdout, err = s.output(os.Stdout); err != nil {
 		return nil, err
 	}
-	if s.streams.Stderr, err = s.output(os.Stderr); err != nil {
-		return nil, err
+	if s.streams.Stderr = s.streams.Stdout; !sameOpenFile(os.Stdout, os.Stderr) { // one pipe keeps the order
+		if s.streams.Stderr, err = s.output(os.Stderr); err != nil {
+			return nil, err
+		}
 	}
 	if f.interactive {
 		s.streams.Stdin, err = s.pipeInput()
@@ -68,7 +72,10 @@ func (s *session) output(w *os.File) (*os.File, error) {
 	s.theirs = append(s.theirs, theirs)
 	s.outputs.Go(func() {
 		defer r.Close()
-		_, _ = io.Copy(w, r) // a closed output ends this process by SIGPIPE
+		if _, err := io.Copy(w, r); err != nil { // a closed output ends this process by SIGPIPE
+			s.lost.Store(&err)
+			_, _ = io.Copy(io.Discard, r) // so that the program can end
+		}
 	})
 	return theirs, nil
 }
@@ -142,7 +149,22 @@ func resize(terminal *os.File) {
 }
 
 // drain waits until all output has been passed on.
-func (s *session) drain() { s.outputs.Wait() }
+func (s *session) drain() error {
+	s.outputs.Wait()
+	if err := s.lost.Load(); err != nil {
+		return fmt.Errorf("pass the output on: %w", *err)
+	}
+	return nil
+}
+
+func sameOpenFile(a, b *os.File) bool {
+	x, err := a.Stat()
+	if err != nil {
+		return false
+	}
+	y, err := b.Stat()
+	return err == nil && os.SameFile(x, y)
+}
 
 func (s *session) close() {
 	s.started()

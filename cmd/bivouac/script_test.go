@@ -20,6 +20,7 @@ import (
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
+		WorkdirRoot:         onDisk(t),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
@@ -124,4 +125,14 @@ func (l *layout) blob(mediaType string, v any) object {
 	name := hex.EncodeToString(sum[:])
 	l.write("blobs/sha256/"+name, content)
 	return object{"mediaType": mediaType, "digest": "sha256:" + name, "size": len(content)}
+}
+
+// onDisk makes a directory that host: shows, which it does not where /tmp is a memory file system.
+func onDisk(t *testing.T) string {
+	dir, err := os.MkdirTemp("/var/tmp", "bivouac-script-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

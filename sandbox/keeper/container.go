@@ -202,6 +202,14 @@ func exitOf(s syscall.WaitStatus) sandbox.Exit {
 	return sandbox.Exit{Code: s.ExitStatus()}
 }
 
+// unmount detaches the root file system, once.
+func (c *container) unmount() {
+	for _, m := range slices.Backward(c.mounted) {
+		_ = overlay.Unmount(m)
+	}
+	c.mounted = nil
+}
+
 // discard ends and removes what there is of the container; what fails here ends with the keeper.
 func (c *container) discard() {
 	if c.lc != nil {
@@ -210,9 +218,7 @@ func (c *container) discard() {
 	}
 	c.closeTerminal()
 	if c.area != nil {
-		for _, m := range slices.Backward(c.mounted) {
-			_ = overlay.Unmount(m)
-		}
+		c.unmount()
 		c.area.remove()
 	}
 	if !c.ran {

@@ -2,11 +2,12 @@ package keeper
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
+	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"github.com/moby/sys/user"
 
 	"github.com/bivouac-run/bivouac/sandbox"
@@ -20,7 +21,7 @@ type identity struct {
 }
 
 // resolveIdentity looks USER[:GROUP] up in the image's own /etc/passwd and /etc/group, below root. Both are read through
-// os.Root, so that an image's symlink cannot make the keeper read a file of the host.
+// handles, so that an image's symlink cannot make the keeper read a file of the host.
 func resolveIdentity(root, spec string) (*identity, error) {
 	passwd, err := readInside(root, "etc/passwd")
 	if err != nil {
@@ -41,28 +42,29 @@ func resolveIdentity(root, spec string) (*identity, error) {
 // maxAccountFile bounds what is read of an image's account files.
 const maxAccountFile = 16 << 20
 
-// readInside returns a regular file's content, and nothing for a file that is not there.
+// readInside returns a regular file's content, and nothing for a file that is not there. Symlinks lead inside root.
 func readInside(root, name string) (string, error) {
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		return "", fmt.Errorf("open root file system: %w", err)
-	}
-	defer func() { _ = r.Close() }()
-	info, err := r.Stat(name)
-	if errors.Is(err, os.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
-		return "", nil
-	}
-	if err != nil {
+	text, err := readRegular(root, name)
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		return "", sandbox.Errorf(sandbox.CodeInvalid, "read /%s of the image: %v", name, err)
 	}
-	f, err := r.Open(name)
+	return text, nil
+}
+
+func readRegular(root, name string) (string, error) {
+	handle, err := pathrs.OpenInRoot(root, name)
 	if err != nil {
-		return "", sandbox.Errorf(sandbox.CodeInvalid, "read /%s of the image: %v", name, err)
+		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = handle.Close() }()
+	if info, err := handle.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "", err
+	}
+	f, err := pathrs.Reopen(handle, os.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxAccountFile))
-	if err != nil {
-		return "", fmt.Errorf("read /%s of the image: %w", name, err)
-	}
-	return string(text), nil
+	return string(text), err
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/sandbox/wire"
 	"github.com/bivouac-run/bivouac/userns"
 )
@@ -32,6 +33,7 @@ func Main() int {
 	if err := openToAll(); err != nil {
 		return complain(err)
 	}
+	unix.Umask(0o022) // what is made for a container is for all of its users
 	runtime.GOMAXPROCS(max(spareProcessors, runtime.NumCPU()))
 	conn, err := wire.FromFile(os.NewFile(socketFD, "caller"))
 	if err != nil {
@@ -122,13 +124,25 @@ func extents(maps []userns.IDMap) []extent {
 func (k *keeper) single() bool { return len(k.uids) == 1 && k.uids[0].size == 1 }
 
 func (k *keeper) openStore(ids userns.Mapping) (err error) {
-	if k.home, err = rootfs.DefaultDir(); err != nil {
+	if k.home, err = storeDir(); err != nil {
 		return err
 	}
 	k.store, err = rootfs.Open(k.home, rootfs.StoreOptions{IDs: rootfs.IDs{
 		Key: ids.ID(), Single: ids.Single(), MaxUID: last(k.uids), MaxGID: last(k.gids),
 	}})
 	return err
+}
+
+// storeDir returns the store's directory without symlinks, which libcontainer does not accept on the way to a root.
+func storeDir() (string, error) {
+	dir, err := rootfs.DefaultDir()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", sandbox.Errorf(sandbox.CodeInvalid, "create the store: %v", err).WithRemedy("set BIVOUAC_HOME to a directory of your own")
+	}
+	return filepath.EvalSymlinks(dir)
 }
 
 func last(extents []extent) uint32 {

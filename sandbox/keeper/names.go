@@ -18,10 +18,12 @@ import (
 type nameLock struct{ file *os.File }
 
 func (n *nameLock) release() {
-	if n != nil {
-		_ = os.Remove(n.file.Name()) // before the lock goes, so that nobody else's is removed
-		_ = n.file.Close()
+	if n == nil || n.file == nil {
+		return
 	}
+	_ = os.Remove(n.file.Name()) // before the lock goes, so that nobody else's is removed
+	_ = n.file.Close()
+	n.file = nil
 }
 
 // lockName takes the lock, or returns nothing where another has it.

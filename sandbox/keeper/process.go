@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -32,6 +33,9 @@ func resolveProcess(spec *sandbox.Spec, image *ocispec.ImageConfig, hostname str
 	}
 	p.env = environment(spec, image, hostname)
 	s, err := signal.ParseSignal(firstOf(spec.StopSignal, image.StopSignal, "SIGTERM"))
+	if err == nil && (s < 1 || s > 64) {
+		err = fmt.Errorf("%d is none", s)
+	}
 	if err != nil {
 		return nil, sandbox.Errorf(sandbox.CodeInvalid, "parse the stop signal: %v", err).WithRemedy("give a name such as SIGTERM, or a number")
 	}

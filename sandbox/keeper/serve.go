@@ -168,6 +168,10 @@ func (s *server) run(ctx context.Context, k *keeper, m *wire.Message) outcome {
 	}
 	exit, err := c.wait(ctx)
 	s.remember(m.ID, nil)
+	if c.name != nil { // whoever hears of the end may use the name at once
+		c.unmount()
+		c.name.release()
+	}
 	return outcome{body: exit, err: err, clean: c.discard}
 }
 
