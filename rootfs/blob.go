@@ -75,7 +75,7 @@ func (s *Store) receiveOnce(ctx context.Context, src source, d ocispec.Descripto
 	}
 	err = errors.Join(err, file.Close())
 	if err != nil {
-		return err != nil && down != nil && down.resumed() && errors.Is(err, DigestMismatch), s.discard(file.Name(), down, err)
+		return down != nil && down.resumed() && errors.Is(err, DigestMismatch), s.discard(file.Name(), down, err)
 	}
 	if file.Name() == s.blobPath(d.Digest) {
 		return false, nil
@@ -101,7 +101,7 @@ func (s *Store) openBlob(d ocispec.Descriptor) (*os.File, error) {
 // finds out whether content that makes no sense to the consumer is what was promised.
 func consumeAll(down *download, r io.Reader, consume func(io.Reader) error) error {
 	err := consume(r)
-	if down.err != nil && down.err != io.EOF {
+	if down.err != nil && !down.complete {
 		return down.err // the reason of what the consumer complains about
 	}
 	if err != nil && !errors.Is(err, BadArchive) {

@@ -49,8 +49,8 @@ func decoded(r io.ReadCloser, err error) (io.ReadCloser, error) {
 
 func (d decoder) Read(b []byte) (int, error) {
 	n, err := d.ReadCloser.Read(b)
-	if err != nil && err != io.EOF {
-		err = corrupt(err)
+	if err != nil && err != io.EOF { // one that wraps io.EOF is not the end
+		return n, corrupt(err)
 	}
 	return n, err
 }

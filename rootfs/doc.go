@@ -8,6 +8,7 @@
 //	layers/MAP/sha256/HEX/       one unpacked layer by diff ID; MAP names the id mapping its owners were written with
 //	  diff/                      its files, whiteouts in overlayfs's form: a lower directory as it is
 //	  layer.json                 what is known about it
+//	                             and, under a name of that form, what an image needs on top of its layers
 //	layers/MAP/tmp/              layers being unpacked
 //	partial/                     blobs being downloaded; what a killed pull left is continued by the next one
 //	locks/                       one flock(2)ed file for each thing that somebody works on

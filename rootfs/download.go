@@ -36,6 +36,8 @@ type download struct {
 	cancel context.CancelFunc // ends body
 	stalls int
 	err    error // the last word of Read
+	// complete tells the io.EOF of right content from errors that wrap one, as those of HTTP do.
+	complete bool
 }
 
 // openDownload starts reading d with what file has of it.
@@ -62,9 +64,6 @@ func (l *download) Read(b []byte) (int, error) {
 	n, err := l.read(b)
 	l.hash.Write(b[:n])
 	l.offset += int64(n)
-	if err == io.EOF {
-		err = l.check()
-	}
 	l.err = err
 	return n, err
 }
@@ -74,7 +73,7 @@ func (l *download) read(b []byte) (int, error) {
 		return 0, err
 	}
 	if left := l.d.Size - l.offset; left <= 0 {
-		return 0, io.EOF
+		return 0, l.check()
 	} else if left < int64(len(b)) {
 		b = b[:left]
 	}
@@ -89,10 +88,10 @@ func (l *download) readStored(b []byte) (int, error) {
 		b = b[:left]
 	}
 	n, err := l.file.ReadAt(b, l.offset)
-	if err == io.EOF && n > 0 {
-		err = nil
-	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
+		if n > 0 {
+			return n, nil
+		}
 		err = fmt.Errorf("read %s: somebody else changes it", l.file.Name())
 	}
 	return n, err
@@ -179,11 +178,13 @@ func (l *download) giveUp(err error) error {
 	return fmt.Errorf("read %s: %w", l.d.Digest, err)
 }
 
+// check returns io.EOF for content that is right.
 func (l *download) check() error {
 	got := digest.NewDigest(l.d.Digest.Algorithm(), l.hash)
 	if got != l.d.Digest {
 		return mismatch(l.d.Digest, got)
 	}
+	l.complete = true
 	return io.EOF
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -97,10 +98,9 @@ type files interface {
 
 // part is one regular file.
 type part interface {
-	Read([]byte) (int, error)
-	ReadAt([]byte, int64) (int, error)
-	Seek(offset int64, whence int) (int64, error)
-	Close() error
+	io.ReadCloser
+	io.ReaderAt
+	io.Seeker
 	Size() int64
 }
 

@@ -21,6 +21,7 @@ type layerInfo struct {
 	Size    int64    `json:"size"`              // bytes of all files
 	Entries int      `json:"entries"`           // of the archive
 	Reowned bool     `json:"reowned,omitempty"` // made with IgnoreChownErrors, and that made a difference
+	Implied []string `json:"implied,omitempty"` // directories that it uses without describing them
 	Notes   []string `json:"notes,omitempty"`   // what a user of the image should know
 }
 
@@ -159,7 +160,8 @@ func (l *layer) extract(ctx context.Context, r io.Reader, dir string) (unpack.Re
 
 // describe writes layer.json.
 func (l *layer) describe(dir string, report unpack.Report) error {
-	info := layerInfo{Size: report.Bytes, Entries: report.Entries, Notes: report.Notes(), Reowned: report.Reowned.Count > 0}
+	info := layerInfo{Size: report.Bytes, Entries: report.Entries, Implied: report.Implied, Notes: report.Notes(),
+		Reowned: report.Reowned.Count > 0}
 	content, err := json.Marshal(info)
 	if err != nil {
 		return err

@@ -63,15 +63,20 @@ func (s *Store) load(entry ocispec.Descriptor, reowned bool) (*Image, error) {
 	if err != nil {
 		return nil, missing(err)
 	}
-	for _, id := range img.Config.RootFS.DiffIDs {
+	hides := false
+	for i, id := range img.Config.RootFS.DiffIDs {
 		info, ok := s.readLayer(id)
 		if !ok || info.Reowned && !reowned {
 			return nil, nil
 		}
+		hides = hides || info.mayHide(i)
 		img.Layers = append(img.Layers, s.lowerDir(id))
 		img.Notes = append(img.Notes, info.Notes...)
 	}
-	return img, nil
+	if !hides {
+		return img, nil
+	}
+	return s.withParents(img), nil
 }
 
 // missing returns nil for errors that say that the store lacks something.

@@ -80,7 +80,8 @@ func TestPullFromMirrors(t *testing.T) {
 
 func TestPullBlocked(t *testing.T) {
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", confFile(t, "[[registry]]\nprefix='bad.test'\nblocked=true\n"))
-	if _, err := openStore(t).Pull(context.Background(), mustParse(t, "bad.test/x"), PullOptions{}); !errors.Is(err, Blocked) {
+	_, err := openStore(t).Pull(context.Background(), mustParse(t, "bad.test/x"), PullOptions{})
+	if !errors.Is(err, Blocked) || err.Error() != "pull bad.test/x:latest: registries.conf blocks bad.test" {
 		t.Errorf("error %v", err)
 	}
 }

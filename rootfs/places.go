@@ -58,7 +58,7 @@ func (c *registriesConf) places(ref Reference, plainHTTP bool) ([]place, error) 
 		return c.appendPlace(nil, full, false, plainHTTP)
 	}
 	if conf.Blocked {
-		return nil, fail(Blocked, "", "pull %s: registries.conf blocks %s", ref, conf.Prefix)
+		return nil, fail(Blocked, "", "registries.conf blocks %s", conf.Prefix)
 	}
 	rest := strings.TrimPrefix(full, conf.matched(full))
 	var places []place

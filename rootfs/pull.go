@@ -116,6 +116,9 @@ func (p *pull) run(ctx context.Context) (_ *Image, err error) {
 	if err := p.layers(ctx, manifest, config); err != nil {
 		return nil, err
 	}
+	if err := p.store.ensureParents(ctx, config.RootFS.DiffIDs, p.report); err != nil {
+		return nil, err
+	}
 	entry := p.entry(d, config)
 	if err := p.store.register(ctx, entry); err != nil {
 		return nil, err

@@ -103,7 +103,7 @@ func TestPullChoosesPlatform(t *testing.T) {
 		{OS: "linux", Architecture: "s390x"},
 	} {
 		img := imageFor(t, p, newLayer(t, packedGzip, tree{"file arch " + p.Architecture + p.Variant, "file last x"}.tar(t)))
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &p}}).(v1.ImageIndex)
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &p}})
 	}
 	name := r.push(t, "multi:1", index)
 	for platform, want := range map[string]string{
@@ -138,7 +138,7 @@ func TestPullPlatformsOfOneNameSideBySide(t *testing.T) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range []v1.Platform{{OS: "linux", Architecture: "s390x"}, hostV1()} {
 		img := imageFor(t, p, newLayer(t, packedGzip, tree{"file arch " + p.Architecture, "file last x"}.tar(t)))
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &p}}).(v1.ImageIndex)
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &p}})
 	}
 	name := r.push(t, "multi:1", index)
 	foreign, own := pullNow(t, s, name, PullOptions{Platform: "linux/s390x"}), pullNow(t, s, name, PullOptions{})

@@ -52,9 +52,9 @@ func TestParseReferenceErrors(t *testing.T) {
 
 func TestReferenceNames(t *testing.T) {
 	for s, want := range map[string][2]string{
-		"x":                 [2]string{"docker.io/library/x:latest", "docker.io/library/x:latest"},
-		"x:t@" + someDigest: [2]string{"docker.io/library/x:t@" + someDigest, "docker.io/library/x@" + someDigest},
-		"oci:a:b":           [2]string{"oci:a:b", "oci:a:b"},
+		"x":                 {"docker.io/library/x:latest", "docker.io/library/x:latest"},
+		"x:t@" + someDigest: {"docker.io/library/x:t@" + someDigest, "docker.io/library/x@" + someDigest},
+		"oci:a:b":           {"oci:a:b", "oci:a:b"},
 	} {
 		if ref := mustParse(t, s); ref.Name() != want[0] || ref.stored() != want[1] {
 			t.Errorf("%s: %s, %s", s, ref.Name(), ref.stored())

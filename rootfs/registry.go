@@ -13,7 +13,6 @@ import (
 type registrySource struct {
 	net   *network
 	ref   Reference // its name; of several meanings of a short name the first that exists
-	short string    // the short name if ref is not Docker's meaning of it
 	known bool      // the store has an image of that name: its digest is likely all we need
 
 	meanings  []Reference

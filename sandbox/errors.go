@@ -33,6 +33,10 @@ const (
 	CodeNoXattr         Code = "no-xattr"         // the store's file system lacks extended attributes
 	CodeUnmappedID      Code = "unmapped-id"      // a file's owner is outside the mapped range
 	CodeNoPlatform      Code = "no-platform"      // the image has nothing for the platform
+	CodeRateLimited     Code = "rate-limited"     // the registry wants to be asked later
+	CodeBlocked         Code = "blocked"          // registries.conf forbids the registry
+	CodeBadImage        Code = "bad-image"        // a manifest, index or configuration is malformed
+	CodeBadConfig       Code = "bad-config"       // a configuration file or the store cannot be used
 	CodeAlreadyFinished Code = "already-finished" // the container has ended
 )
 

@@ -15,7 +15,7 @@ func probeOverlay(dir string) verdict {
 	if err != nil {
 		return no(err, "choose a directory that you may write: export BIVOUAC_HOME=DIR")
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // removeTried clears up what stays
 	if err := tryOverlay(dir); err != nil {
 		return no(fmt.Errorf("on %s: %w", fileSystem(dir), err), overlayRemedy(err))
 	}
@@ -70,11 +70,11 @@ func onTmpfs(dir string, f func(dir string) verdict) verdict {
 	if err != nil {
 		return unknown(err, "mend the lines above first")
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // removeTried clears up what stays
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m"); err != nil {
 		return unknown(fmt.Errorf("mount tmpfs: %w", err), "mend the lines above first")
 	}
-	defer unix.Unmount(dir, unix.MNT_DETACH)
+	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }() // ends with the namespace anyway
 	return f(dir)
 }
 
@@ -98,7 +98,7 @@ func tryOverlay(dir string) error {
 	if err := unix.Mount("overlay", merged, "overlay", 0, options); err != nil {
 		return fmt.Errorf("mount overlay: %w", err)
 	}
-	defer unix.Unmount(merged, unix.MNT_DETACH)
+	defer func() { _ = unix.Unmount(merged, unix.MNT_DETACH) }() // ends with the namespace anyway
 	return useOverlay(merged)
 }
 

@@ -84,7 +84,7 @@ func TestConclude(t *testing.T) {
 		{"from the store", "images", &rootfs.Error{Code: rootfs.Blocked, Err: plain}, 27, "bivouac: it broke\n"},
 		{"from userns", "pull", &userns.Unsupported{Feature: "x", Err: plain, Remedy: "mend"}, 10, "bivouac: x: it broke; mend\n"},
 		{"a code of the future", "pull", sandbox.Errorf("new", "it broke"), 1, "bivouac: it broke\n"},
-		{"interrupted", "pull", &interruption{syscall.SIGTERM}, 143, "bivouac: interrupted; what was downloaded is kept for the next time\n"},
+		{"interrupted", "pull", &interruption{syscall.SIGTERM, "it stays"}, 143, "bivouac: interrupted; it stays\n"},
 		{"silent", "run", exitError{code: 42}, 42, ""},
 		{"silent success", "run", exitError{code: 0}, 0, ""},
 		{"given", "doctor", exitError{code: 10, err: plain}, 10, "bivouac: it broke\n"},
@@ -101,7 +101,7 @@ func TestConclude(t *testing.T) {
 }
 
 func TestInterruption(t *testing.T) {
-	ctx, free := interruptible(t.Context())
+	ctx, free := interruptible(t.Context(), "it stays")
 	defer free()
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -114,10 +114,10 @@ func TestInterruption(t *testing.T) {
 }
 
 func TestCauseWithoutInterruption(t *testing.T) {
-	ctx, free := interruptible(context.Background())
+	ctx, free := interruptible(context.Background(), "it stays")
 	defer free()
 	err := errors.New("it broke")
-	if causeOf(ctx, err) != err || causeOf(ctx, nil) != nil {
+	if !errors.Is(causeOf(ctx, err), err) || causeOf(ctx, nil) != nil {
 		t.Error("an error was replaced")
 	}
 }

@@ -8,15 +8,17 @@ import (
 )
 
 // interruption is the error of a verb that a signal ended.
-type interruption struct{ signal syscall.Signal }
-
-func (i *interruption) Error() string {
-	return "interrupted; what was downloaded is kept for the next time"
+type interruption struct {
+	signal syscall.Signal
+	rest   string // what became of what was begun
 }
 
+func (i *interruption) Error() string { return "interrupted; " + i.rest }
+
 // interruptible returns a context that ends, with an [interruption] as its cause, at the first signal that asks the
-// program to end. The second one has its usual effect. The function frees what the context holds.
-func interruptible(parent context.Context) (context.Context, func()) {
+// program to end. The second one has its usual effect. The user is told what became of the rest of the work. The
+// function frees what the context holds.
+func interruptible(parent context.Context, rest string) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -24,7 +26,7 @@ func interruptible(parent context.Context) (context.Context, func()) {
 		select {
 		case s := <-signals:
 			signal.Stop(signals)
-			cancel(&interruption{s.(syscall.Signal)})
+			cancel(&interruption{s.(syscall.Signal), rest})
 		case <-ctx.Done():
 		}
 	}()

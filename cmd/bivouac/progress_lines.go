@@ -25,6 +25,8 @@ func (l *lines) report(step sandbox.Progress) {
 
 func begun(step sandbox.Progress) string {
 	switch {
+	case step.Current > 0 && step.Current >= step.Total:
+		return "Unpacking"
 	case step.Current > 0:
 		return fmt.Sprintf("Downloading the rest of %s from %s on", humanSize(step.Total), humanSize(step.Current))
 	case step.Total > 0:

@@ -16,6 +16,7 @@ import (
 const (
 	layerA = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	layerB = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	layerD = "sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
 	layerC = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 )
 
@@ -27,6 +28,7 @@ var pullSteps = []sandbox.Progress{
 	{Kind: "retry", Text: "the registry said \x1b[31mno\x1b[0m\nand hung up"},
 	{Layer: layerC, Kind: "start", Current: 2_000_000, Total: 3_000_000},
 	{Layer: layerC, Kind: "note", Text: `left out a device node: "dev/null"`},
+	{Layer: layerD, Kind: "start", Current: 1_000, Total: 1_000},
 	{Layer: layerC, Kind: "done", Current: 3_000_000, Total: 3_000_000},
 	{Layer: layerB, Kind: "done", Current: 12_345_678, Total: 12_345_678},
 }
@@ -58,6 +60,7 @@ bbbbbbbbbbbb: Downloading 12.3MB
 Retrying: the registry said [31mno[0m and hung up
 cccccccccccc: Downloading the rest of 3MB from 2MB on
 cccccccccccc: Note: left out a device node: "dev/null"
+dddddddddddd: Unpacking
 cccccccccccc: Done
 bbbbbbbbbbbb: Done
 `

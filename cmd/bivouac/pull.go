@@ -50,11 +50,11 @@ func (f *pullFlags) run(cmd *cobra.Command, images []string) error {
 	if err := f.check(images); err != nil {
 		return err
 	}
-	ctx, free := interruptible(cmd.Context())
+	ctx, free := interruptible(cmd.Context(), "what was downloaded is kept for the next time")
 	defer free()
 	client, err := startClient(ctx)
 	if err != nil {
-		return err
+		return causeOf(ctx, err)
 	}
 	err = f.pullAll(ctx, client, cmd.OutOrStdout(), images)
 	return errors.Join(causeOf(ctx, err), client.Close())

@@ -11,7 +11,7 @@ import (
 
 func newRmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "rm NAME...",
+		Use:   "rm [flags] NAME...",
 		Short: "Remove containers that were kept",
 		Long: `Remove the files that bivouac run --keep left below containers/NAME in the store. They may belong to subordinate ids, so
 that rm -r of the shell cannot.`,
@@ -19,11 +19,13 @@ that rm -r of the shell cannot.`,
   bivouac rm build`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			client, err := startClient(cmd.Context())
+			ctx, free := interruptible(cmd.Context(), "what was not removed yet is still there")
+			defer free()
+			client, err := startClient(ctx)
 			if err != nil {
-				return err
+				return causeOf(ctx, err)
 			}
-			return errors.Join(removeAll(cmd.Context(), client, names), client.Close())
+			return errors.Join(causeOf(ctx, removeAll(ctx, client, names)), client.Close())
 		},
 	}
 }

@@ -31,7 +31,7 @@ func cloneReadOnly(dir string) (int, error) {
 }
 
 func missing(err error, call string) error {
-	if err == unix.ENOSYS || err == unix.EPERM {
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		return tooOld(call, "5.12", err)
 	}
 	return err

@@ -102,7 +102,7 @@ func setDir(c int, key, dir, value string) error {
 // dirError knows that the names of the upper and work directories are as old as
 // overlayfs: EINVAL is for the directory then.
 func dirError(c int, key, dir string, err error) error {
-	if key == "lowerdir+" || err != unix.EINVAL {
+	if key == "lowerdir+" || !errors.Is(err, unix.EINVAL) {
 		return parameterError(c, key, err)
 	}
 	return logged(c, upperError(Options{Upper: dir}, err))
@@ -110,7 +110,7 @@ func dirError(c int, key, dir string, err error) error {
 
 // parameterError takes EINVAL for a parameter that the kernel does not know.
 func parameterError(c int, key string, err error) error {
-	if err == unix.EINVAL {
+	if errors.Is(err, unix.EINVAL) {
 		return tooOld(fmt.Sprintf("overlayfs with the parameter %q", key), "6.5", logged(c, err))
 	}
 	if err != nil {

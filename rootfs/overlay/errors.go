@@ -32,12 +32,12 @@ func tooOld(call, release string, err error) error {
 
 // openError explains what fsopen(2) or mount(2) says about "overlay" as such.
 func openError(err error) error {
-	switch err {
-	case unix.ENODEV:
+	switch {
+	case errors.Is(err, unix.ENODEV):
 		return &UnsupportedError{Feature: "this kernel has no overlayfs", Remedy: "load it with `modprobe overlay` as root", Err: err}
-	case unix.ENOSYS:
+	case errors.Is(err, unix.ENOSYS):
 		return tooOld("fsopen(2)", "5.2", err)
-	case unix.EPERM:
+	case errors.Is(err, unix.EPERM):
 		return &UnsupportedError{Feature: "overlayfs may not be mounted here", Remedy: "it takes a user namespace, Linux 5.11, " +
 			"and no security profile that forbids mounts", Err: err, retry: true}
 	}
@@ -46,7 +46,7 @@ func openError(err error) error {
 
 // upperError explains why the kernel refuses a whole overlay.
 func upperError(o Options, err error) error {
-	if err == unix.EINVAL && o.Upper != "" {
+	if errors.Is(err, unix.EINVAL) && o.Upper != "" {
 		return &UnsupportedError{Feature: fmt.Sprintf("overlayfs cannot keep changes in %q", o.Upper),
 			Remedy: "use ext4, XFS, Btrfs, or tmpfs with Linux 6.6, and no overlayfs below it", Err: err}
 	}

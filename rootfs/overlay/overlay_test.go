@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 )
 
 // ways are the two interfaces; each test runs with either.

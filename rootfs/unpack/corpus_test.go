@@ -1,33 +1,31 @@
 package unpack
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 )
 
-// TestCorpus unpacks the layers of real images, OCI layouts below the directory
-// that BIVOUAC_CORPUS names.
+// TestCorpus unpacks the layers of real images, OCI layouts below oci/ in the
+// directory that BIVOUAC_CORPUS names.
 func TestCorpus(t *testing.T) {
-	corpus := os.Getenv("BIVOUAC_CORPUS")
-	if corpus == "" {
-		t.Skip("BIVOUAC_CORPUS names no directory of OCI layouts")
+	if os.Getenv("BIVOUAC_CORPUS") == "" {
+		t.Skip("BIVOUAC_CORPUS names no directory of images")
 	}
 	nstest.Both(t, func(t *testing.T, mode nstest.Mode) {
-		for name, l := range corpusLayers(t, corpus, "*") {
+		for name, l := range corpusLayers(t, "*") {
 			t.Run(name, func(t *testing.T) {
 				ours, theirs := t.TempDir(), t.TempDir()
 				r := l.open(t)
@@ -53,52 +51,48 @@ func TestCorpus(t *testing.T) {
 	})
 }
 
-// TestCorpusSpeed compares with the oracle, in turns; it is a measurement and
-// fails only if nothing could be measured.
-func TestCorpusSpeed(t *testing.T) {
-	corpus, image := os.Getenv("BIVOUAC_CORPUS"), os.Getenv("BIVOUAC_CORPUS_IMAGE")
-	if corpus == "" || image == "" {
-		t.Skip("BIVOUAC_CORPUS and BIVOUAC_CORPUS_IMAGE name no image to measure")
+// BenchmarkCorpus unpacks the layers of one image, that of BIVOUAC_CORPUS_IMAGE
+// or else postgres, and has the oracle do the same.
+func BenchmarkCorpus(b *testing.B) {
+	if os.Getenv("BIVOUAC_CORPUS") == "" {
+		b.Skip("BIVOUAC_CORPUS names no directory of images")
 	}
-	nstest.Run(t, func(t *testing.T, mode nstest.Mode) {
-		took := map[string][]time.Duration{}
-		measure := func(what string, do func(io.Reader, string) error) {
-			unix.Sync()
-			start := time.Now()
-			for _, l := range corpusLayers(t, corpus, image) {
-				dir, err := os.MkdirTemp(os.Getenv("BIVOUAC_CORPUS_TARGET"), "layer")
-				check(t, err)
-				r := l.open(t)
-				check(t, do(r, dir), r.Close())
-				// At the end: ext4 is slow to reuse the inodes of recently deleted files.
-				t.Cleanup(func() { check(t, Remove(dir)) })
-			}
-			took[what] = append(took[what], time.Since(start))
+	o := Options{Single: true} // needs no namespace
+	for _, c := range []struct {
+		name string
+		do   func(r io.Reader, dir string) error
+	}{
+		{"decompress", func(r io.Reader, _ string) error { _, err := io.Copy(io.Discard, r); return err }},
+		{"Layer", func(r io.Reader, dir string) error { _, err := Layer(b.Context(), r, dir, o); return err }},
+		{"Layer with ReadAhead", func(r io.Reader, dir string) error {
+			ahead := ReadAhead(r)
+			_, err := Layer(b.Context(), ahead, dir, o)
+			return errors.Join(err, ahead.Close())
+		}},
+		{"go-archive", func(r io.Reader, dir string) error { return oracle(r, dir, nstest.Single) }},
+	} {
+		b.Run(c.name, func(b *testing.B) { benchmarkCorpus(b, c.do) })
+	}
+}
+
+func benchmarkCorpus(b *testing.B, do func(r io.Reader, dir string) error) {
+	image := cmp.Or(os.Getenv("BIVOUAC_CORPUS_IMAGE"), "postgres")
+	for b.Loop() {
+		for _, l := range corpusLayers(b, image) {
+			dir, err := os.MkdirTemp(os.Getenv("BIVOUAC_CORPUS_TARGET"), "layer")
+			check(b, err)
+			// At the end: ext4 is slow to reuse the inodes of recently deleted files.
+			b.Cleanup(func() { check(b, Remove(dir)) })
+			r := l.open(b)
+			check(b, do(r, dir), r.Close())
 		}
-		ours := func(r io.Reader, dir string) error {
-			_, err := Layer(context.Background(), r, dir, options(t, mode))
-			return err
-		}
-		for range 5 {
-			measure("decompress only", func(r io.Reader, _ string) error { _, err := io.Copy(io.Discard, r); return err })
-			measure("Layer", ours)
-			measure("Layer with ReadAhead", func(r io.Reader, dir string) error {
-				ahead := ReadAhead(r)
-				return errors.Join(ours(ahead, dir), ahead.Close())
-			})
-			measure("go-archive", func(r io.Reader, dir string) error { return oracle(r, dir, mode) })
-		}
-		median := func(what string) time.Duration { slices.Sort(took[what]); return took[what][len(took[what])/2] }
-		for what := range took {
-			t.Logf("%-20s %8v %.2f of go-archive", what, median(what).Round(time.Millisecond), float64(median(what))/float64(median("go-archive")))
-		}
-	}, nstest.Mapped)
+	}
 }
 
 // corpusLayer is a blob of a layout.
 type corpusLayer struct{ file, mediaType string }
 
-func (l corpusLayer) open(t *testing.T) io.ReadCloser {
+func (l corpusLayer) open(t testing.TB) io.ReadCloser {
 	t.Helper()
 	f, err := os.Open(l.file)
 	check(t, err)
@@ -123,9 +117,11 @@ type both struct {
 
 func (b both) Close() error { return errors.Join(b.ReadCloser.Close(), b.file.Close()) }
 
-// corpusLayers are the layers of all images for this machine in some layouts.
-func corpusLayers(t *testing.T, corpus, layouts string) map[string]corpusLayer {
+// corpusLayers are the layers of all images for this machine in some layouts, by
+// digest.
+func corpusLayers(t testing.TB, layouts string) map[string]corpusLayer {
 	t.Helper()
+	corpus := filepath.Join(os.Getenv("BIVOUAC_CORPUS"), "oci")
 	files, err := filepath.Glob(filepath.Join(corpus, layouts, "index.json"))
 	check(t, err)
 	if len(files) == 0 {
@@ -142,16 +138,13 @@ func corpusLayers(t *testing.T, corpus, layouts string) map[string]corpusLayer {
 	return all
 }
 
-func addLayers(t *testing.T, layout string, d ocispec.Descriptor, all map[string]corpusLayer) {
+func addLayers(t testing.TB, layout string, d ocispec.Descriptor, all map[string]corpusLayer) {
 	t.Helper()
 	blob := func(d ocispec.Descriptor) string {
 		return filepath.Join(layout, "blobs", d.Digest.Algorithm().String(), d.Digest.Encoded())
 	}
 	if strings.Contains(d.MediaType, "index") || strings.Contains(d.MediaType, "manifest.list") {
 		return // its images are others' too
-	}
-	if tag := d.Annotations[ocispec.AnnotationRefName]; os.Getenv("BIVOUAC_CORPUS_IMAGE") != "" && strings.Contains(tag, "zstd") {
-		return
 	}
 	var m ocispec.Manifest
 	readJSON(t, blob(d), &m)
@@ -160,7 +153,7 @@ func addLayers(t *testing.T, layout string, d ocispec.Descriptor, all map[string
 	}
 }
 
-func readJSON(t *testing.T, file string, v any) {
+func readJSON(t testing.TB, file string, v any) {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	check(t, err, json.Unmarshal(data, v))

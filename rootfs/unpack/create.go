@@ -84,7 +84,7 @@ func (x *extractor) hardlink(name string, h *tar.Header) error {
 // link would delete what it is to lead to.
 func link(fromAt int, from string, toAt int, to string) error {
 	err := unix.Linkat(fromAt, from, toAt, to, 0)
-	if err != unix.EEXIST {
+	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
 	a, errA := stat(fromAt, from)

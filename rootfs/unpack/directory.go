@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"path"
 
@@ -16,10 +17,11 @@ func (x *extractor) directory(name string, h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	switch err = unix.Mkdirat(parent.fd, path.Base(name), 0o700); err {
-	case nil:
+	err = unix.Mkdirat(parent.fd, path.Base(name), 0o700)
+	switch {
+	case err == nil:
 		return x.newDirectory(parent, name, h, false)
-	case unix.EEXIST:
+	case errors.Is(err, unix.EEXIST):
 		return x.existing(parent, name, h)
 	}
 	return wrap("make directory", err)
@@ -78,6 +80,7 @@ func (x *extractor) rootEntry(h *tar.Header) error {
 }
 
 func (x *extractor) describeDir(d *dir, owned bool, name string, h *tar.Header) error {
+	x.tree.implied.described(d.path)
 	if err := x.describe(d.fd, owned, name, h); err != nil {
 		return err
 	}

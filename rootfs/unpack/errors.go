@@ -51,27 +51,36 @@ func (e *NoXattrError) Error() string {
 func (e *NoXattrError) Unwrap() []error { return []error{ErrNoXattr, e.Err} }
 
 // UnmappedIDError is an entry whose owner does not exist in the user namespace.
+// Its text leaves the name to whoever wraps it, as [Layer] does.
 type UnmappedIDError struct {
 	Path     string
 	UID, GID int
-	Kind     string   // "user" or "group": the id that is not mapped
-	Range    IDRanges // the ids of that kind that are mapped; empty if not known
+	User     bool     // the user id is not mapped
+	Group    bool     // the group id is not mapped; neither: the kernel did not say which
+	UIDs     IDRanges // the user ids that are mapped; empty if not known
+	GIDs     IDRanges // and the group ids
 }
 
 func (e *UnmappedIDError) Error() string {
-	file, id := "/etc/subuid", e.UID
-	if e.Kind == "group" {
-		file, id = "/etc/subgid", e.GID
+	const tail = ", or use --ignore-chown-errors"
+	owner := fmt.Sprintf("its owner is %d:%d, outside the mapped ", e.UID, e.GID)
+	users, groups := "user ids"+listed(e.UIDs), "group ids"+listed(e.GIDs)
+	switch {
+	case e.User && e.Group:
+		return owner + users + " and " + groups + ": give your user larger ranges in /etc/subuid and /etc/subgid" + tail
+	case e.User:
+		return owner + users + ": give your user a larger range in /etc/subuid" + tail
+	case e.Group:
+		return owner + groups + ": give your user a larger range in /etc/subgid" + tail
 	}
-	return fmt.Sprintf("%q belongs to %d:%d, but %s id %d is not mapped%s: "+
-		"give your user a larger range in %s, or use --ignore-chown-errors", e.Path, e.UID, e.GID, e.Kind, id, e.mapped(), file)
+	return owner + "user or group ids: give your user larger ranges in /etc/subuid and /etc/subgid" + tail
 }
 
-func (e *UnmappedIDError) mapped() string {
-	if len(e.Range) == 0 {
+func listed(rs IDRanges) string {
+	if len(rs) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (mapped: %s)", e.Range)
+	return " " + rs.String()
 }
 
 // anyID are the ids that exist at all: -1 means "no change" to chown.

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 )
 
 // TestHostile is a table of archives that want to reach what lies around the

@@ -150,6 +150,6 @@ func (x *extractor) create(name string, h *tar.Header) error {
 }
 
 func (x *extractor) finish() Report {
-	x.report.Implied = x.tree.implied
+	x.report.Implied, x.report.Unnamed = x.tree.implied.sorted(), x.tree.implied.more
 	return x.report
 }

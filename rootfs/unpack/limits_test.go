@@ -9,8 +9,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 )
 
 func TestBudget(t *testing.T) {
@@ -121,7 +122,7 @@ func TestDamaged(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Errorf("%s: got %v, want %v", name, err, c.want)
 			}
-			if c.want == broken && errors.Is(err, ErrArchive) {
+			if errors.Is(c.want, broken) && errors.Is(err, ErrArchive) {
 				t.Errorf("%s: the archive is blamed: %v", name, err)
 			}
 		}

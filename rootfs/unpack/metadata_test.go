@@ -10,8 +10,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 )
 
 func TestUmaskHasNoInfluence(t *testing.T) {

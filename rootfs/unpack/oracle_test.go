@@ -15,9 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 	goarchive "github.com/moby/go-archive"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 )
 
 // oracle unpacks as Docker does.

@@ -3,6 +3,7 @@ package unpack
 import (
 	"archive/tar"
 	"encoding/binary"
+	"errors"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,7 +49,7 @@ func recordOwner(fd, uid, gid int) error {
 		return setOwnXattr(fd, ownerXattr, string(ownerMessage(uid, gid)))
 	}
 	err := unix.Fremovexattr(fd, ownerXattr)
-	if err == unix.ENODATA || noXattrs(err) {
+	if errors.Is(err, unix.ENODATA) || noXattrs(err) {
 		return nil
 	}
 	return wrap("remove attribute "+ownerXattr, err)
@@ -68,22 +69,22 @@ func ownerMessage(uid, gid int) []byte {
 // ids are the owner that an entry gets.
 func (x *extractor) ids(name string, h *tar.Header) (uid, gid int, err error) {
 	uids, gids := x.mapped()
+	badUser, badGroup := !uids.Contains(h.Uid), !gids.Contains(h.Gid)
+	if !badUser && !badGroup {
+		return h.Uid, h.Gid, nil
+	}
+	if !x.o.IgnoreChownErrors {
+		return 0, 0, &UnmappedIDError{Path: name, UID: h.Uid, GID: h.Gid, User: badUser, Group: badGroup, UIDs: uids, GIDs: gids}
+	}
+	x.report.Reowned.add(name)
 	uid, gid = h.Uid, h.Gid
-	kind, rs := "", IDRanges(nil)
-	if !gids.Contains(gid) {
-		kind, rs, gid = "group", gids, overflow(gids)
+	if badUser {
+		uid = overflow(uids)
 	}
-	if !uids.Contains(uid) {
-		kind, rs, uid = "user", uids, overflow(uids)
+	if badGroup {
+		gid = overflow(gids)
 	}
-	switch {
-	case kind == "":
-		return uid, gid, nil
-	case x.o.IgnoreChownErrors:
-		x.report.Reowned.add(name)
-		return uid, gid, nil
-	}
-	return 0, 0, &UnmappedIDError{Path: name, UID: h.Uid, GID: h.Gid, Kind: kind, Range: rs}
+	return uid, gid, nil
 }
 
 func (x *extractor) mapped() (uids, gids IDRanges) {
@@ -106,8 +107,8 @@ func overflow(rs IDRanges) int {
 
 // chownError explains EINVAL, the kernel's word for an id without a mapping.
 func (x *extractor) chownError(name string, h *tar.Header, err error) error {
-	if err == unix.EINVAL {
-		return &UnmappedIDError{Path: name, UID: h.Uid, GID: h.Gid, Kind: "user or group"}
+	if errors.Is(err, unix.EINVAL) {
+		return &UnmappedIDError{Path: name, UID: h.Uid, GID: h.Gid}
 	}
 	return wrap("set owner", err)
 }

@@ -27,13 +27,19 @@ func TestUnmappedOwner(t *testing.T) {
 		for _, ids := range []string{"gid=2000000000", "uid=-1", "uid=4294967295", "gid=4294967296"} {
 			for _, kind := range []string{"dir a ", "file a ", "fifo a ", "symlink a b "} {
 				_, _, err = layer(t, kind+ids, o)
-				if !errors.As(err, &unmapped) || unmapped.Kind == "group" != strings.HasPrefix(ids, "gid") {
+				if !errors.As(err, &unmapped) || unmapped.Group != strings.HasPrefix(ids, "gid") || unmapped.User == unmapped.Group {
 					t.Errorf("%s%s: got %v", kind, ids, err)
 				}
 			}
 		}
+		_, _, err = layer(t, "file a uid=2000000000 gid=2000000000", o)
+		want := fmt.Sprintf(`unpack "a": its owner is 2000000000:2000000000, outside the mapped user ids 0-%d and group ids 0-%[1]d: `+
+			"give your user larger ranges in /etc/subuid and /etc/subgid, or use --ignore-chown-errors", top)
+		if err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
 		_, _, err = layer(t, "file a uid=2000000000", Options{}) // the kernel decides
-		if !errors.As(err, &unmapped) {
+		if !errors.As(err, &unmapped) || unmapped.User || unmapped.Group {
 			t.Errorf("got %v", err)
 		}
 		o.IgnoreChownErrors = true

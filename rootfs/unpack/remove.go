@@ -36,7 +36,7 @@ func Remove(dir string) error {
 // removeAt deletes the file or tree that is called base.
 func removeAt(at int, base string) error {
 	err := unix.Unlinkat(at, base, 0)
-	if err != unix.EISDIR {
+	if !errors.Is(err, unix.EISDIR) {
 		return err
 	}
 	r := remover{}
@@ -88,15 +88,15 @@ func (r *remover) content(f *os.File, fd, depth int) error {
 
 func (r *remover) entry(at int, name string, depth int) error {
 	err := unix.Unlinkat(at, name, 0)
-	if err == unix.EACCES { // the directory is read-only, and we without capabilities
+	if errors.Is(err, unix.EACCES) { // the directory is read-only, and we without capabilities
 		if err = unix.Fchmod(at, 0o700); err == nil {
 			err = unix.Unlinkat(at, name, 0)
 		}
 	}
 	switch {
-	case err == unix.EISDIR && depth < maxDepth:
+	case errors.Is(err, unix.EISDIR) && depth < maxDepth:
 		err = r.directory(at, name, depth+1)
-	case err == unix.EISDIR:
+	case errors.Is(err, unix.EISDIR):
 		err = r.lift(at, name)
 	}
 	if err != nil {
@@ -109,7 +109,7 @@ func (r *remover) entry(at int, name string, depth int) error {
 func (r *remover) lift(at int, name string) error {
 	lifted := ".lifted-" + strconv.FormatUint(rand.Uint64(), 36)
 	err := unix.Renameat(at, name, r.top, lifted)
-	if err == unix.EACCES { // a read-only directory cannot get another parent
+	if errors.Is(err, unix.EACCES) { // a read-only directory cannot get another parent
 		if err = chmodAt(at, name); err == nil {
 			err = unix.Renameat(at, name, r.top, lifted)
 		}
@@ -119,7 +119,7 @@ func (r *remover) lift(at int, name string) error {
 
 func openForRemoval(at int, base string) (int, error) {
 	fd, err := openat(at, base, openDirFlags, 0)
-	if err == unix.EACCES {
+	if errors.Is(err, unix.EACCES) {
 		if err = chmodAt(at, base); err == nil {
 			fd, err = openat(at, base, openDirFlags, 0)
 		}
@@ -131,7 +131,7 @@ func openForRemoval(at int, base string) (int, error) {
 // in /proc does that without following a symlink.
 func chmodAt(at int, base string) error {
 	err := unix.Fchmodat(at, base, 0o700, unix.AT_SYMLINK_NOFOLLOW)
-	if err != unix.EOPNOTSUPP {
+	if !errors.Is(err, unix.EOPNOTSUPP) {
 		return err
 	}
 	fd, err := openat(at, base, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

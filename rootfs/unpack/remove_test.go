@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
 )
 
 func TestRemove(t *testing.T) {

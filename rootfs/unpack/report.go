@@ -14,7 +14,11 @@ type Report struct {
 	Unowned Omission // with Single: symlinks and fifos whose owner is lost
 	Reowned Omission // with IgnoreChownErrors: entries given to another owner
 	Xattrs  Omission // attributes that were not set, as "NAME on PATH"
-	Implied Omission // directories the layer uses without describing; mode 0755
+	Unnamed Omission // directories like those of Implied, too many to list
+
+	// Implied are directories that the layer uses without describing them, by
+	// name. They have mode 0755 and owner 0:0; [Parents] mends what they hide.
+	Implied []string
 }
 
 // Notes are the lines that a user should see, in a fixed order.
@@ -28,6 +32,7 @@ func (r Report) Notes() []string {
 		{"lost the owner of %d symlinks and fifos, which cannot record it with a single id: %s", r.Unowned},
 		{"gave %d files of unmapped owners to another owner: %s", r.Reowned},
 		{"dropped %d extended attributes: %s", r.Xattrs},
+		{"gave %d directories that the layer does not describe mode 0755: %s", r.Unnamed},
 	} {
 		if n.o.Count > 0 {
 			notes = append(notes, fmt.Sprintf(n.what, n.o.Count, n.o))

@@ -1,6 +1,7 @@
 package unpack
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +14,7 @@ const openDirFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O
 // user space let that happen.
 func uninterrupted(call func() error) error {
 	for {
-		if err := call(); err != unix.EINTR {
+		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
@@ -43,7 +44,7 @@ func openBelow(at int, name string) (fd int, err error) {
 func writeAll(fd int, p []byte) error {
 	for len(p) > 0 {
 		n, err := unix.Write(fd, p)
-		if err != nil && err != unix.EINTR {
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
 		p = p[max(n, 0):]

@@ -34,7 +34,7 @@ type tree struct {
 	names   map[string]*dir
 	tick    uint64
 	o       Options
-	implied Omission
+	implied implied
 }
 
 // openTree opens the root and makes it what it is if no entry describes it. A
@@ -222,7 +222,7 @@ func (t *tree) imply(at int, base, name string) (fd int, err error) {
 		unix.Close(fd)
 		return -1, err
 	}
-	t.implied.add(path.Clean(name))
+	t.implied.add(name)
 	return fd, nil
 }
 

@@ -1,6 +1,7 @@
 package unpack
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -57,9 +58,9 @@ func (w *walker) step(component string) (link string, err error) {
 	}
 	fd, err := openat(w.fd, component, openDirFlags, 0)
 	switch {
-	case err == unix.ENOENT && w.create:
+	case w.create && errors.Is(err, unix.ENOENT):
 		fd, err = w.t.imply(w.fd, component, w.path()+"/"+component)
-	case err == unix.ENOTDIR || err == unix.ELOOP:
+	case errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP):
 		if link, err = w.follow(component); link != "" || err != nil {
 			return link, err
 		}
@@ -92,7 +93,7 @@ func (w *walker) up() error {
 func (w *walker) follow(component string) (string, error) {
 	var buf [unix.PathMax]byte
 	n, err := unix.Readlinkat(w.fd, component, buf[:])
-	if err == unix.EINVAL {
+	if errors.Is(err, unix.EINVAL) {
 		return "", nil
 	}
 	if err != nil {

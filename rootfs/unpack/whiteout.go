@@ -42,7 +42,7 @@ func (x *extractor) mark(m *mark) error {
 // coverExisting makes a directory of this layer hide the lower layers' one.
 func coverExisting(parent *dir, base string) error {
 	fd, err := openat(parent.fd, base, openDirFlags, 0)
-	if err == unix.ENOTDIR || err == unix.ELOOP {
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil // it hides what is below by itself
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func dropWhiteouts(at int) error {
 
 func (x *extractor) makeWhiteout(parent *dir, base string) error {
 	err := x.o.mknod(parent.fd, base)
-	if err == unix.EPERM || err == unix.ENOSYS {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
 		return xattrWhiteout(parent, base)
 	}
 	return err

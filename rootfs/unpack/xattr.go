@@ -54,18 +54,18 @@ func welcome(attr string) bool {
 		strings.HasPrefix(attr, "user.") && !strings.HasPrefix(attr, "user.overlay.") && attr != ownerXattr
 }
 
+// refusals are the errors of the file system or the kernel for an attribute that it does not take.
+var refusals = []unix.Errno{unix.EPERM, unix.ENOTSUP, unix.EINVAL, unix.E2BIG, unix.ERANGE}
+
 // refused tells whether the file system or the kernel cannot hold the
 // attribute, which an image can live without. ENOSPC may also mean that it does
 // not fit into an inode, as on ext4.
 func refused(fd int, err error) bool {
-	switch err {
-	case unix.EPERM, unix.ENOTSUP, unix.EINVAL, unix.E2BIG, unix.ERANGE:
-		return true
-	case unix.ENOSPC:
+	if errors.Is(err, unix.ENOSPC) {
 		var st unix.Statfs_t
 		return unix.Fstatfs(fd, &st) == nil && st.Bavail > 0 && (st.Files == 0 || st.Ffree > 0)
 	}
-	return false
+	return slices.ContainsFunc(refusals, func(e unix.Errno) bool { return errors.Is(err, e) })
 }
 
 // setOwnXattr sets an attribute that the layer is wrong without.

@@ -74,12 +74,12 @@ const syncType = unix.AT_STATX_FORCE_SYNC | unix.AT_STATX_DONT_SYNC
 // statx passes on what it is asked for; ids are filled in whether they are asked for or not, as the kernel does.
 func statx(c *call) answer {
 	flags := c.id(2)
-	if flags&^(statFlags|(unix.AT_STATX_FORCE_SYNC|unix.AT_STATX_DONT_SYNC)) != 0 {
+	if flags&^(statFlags|syncType) != 0 {
 		return asAsked()
 	}
 	return c.labelled(c.fd(0), 1, flags, func(fd int, o Owner) answer {
 		var x unix.Statx_t
-		sync := int(flags & (unix.AT_STATX_FORCE_SYNC | unix.AT_STATX_DONT_SYNC))
+		sync := int(flags & syncType)
 		if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|sync, c.fd(3), &x); err != nil {
 			return failed(err)
 		}

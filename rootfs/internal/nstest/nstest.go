@@ -188,7 +188,10 @@ func init() {
 	if os.Getenv(waitEnv) == "" {
 		return
 	}
-	os.Unsetenv(waitEnv)
+	if err := os.Unsetenv(waitEnv); err != nil {
+		fmt.Fprintln(os.Stderr, "nstest:", err)
+		os.Exit(1)
+	}
 	ready := os.NewFile(3, "ready")
 	if _, err := io.ReadFull(ready, make([]byte, 1)); err != nil {
 		fmt.Fprintln(os.Stderr, "nstest: wait for ids:", err)
