@@ -52,7 +52,7 @@ func dockerProfile() (*specs.LinuxSeccomp, error) {
 
 // bundleSpec specifies what bivouac does by default for a user without subordinate ids: the same namespaces, mounts,
 // capabilities and masks. It leaves out what bivouac adds, which costs the others less: the overlay, /etc/hosts and its
-// like, and on machines with cgroup v2 a cgroup namespace and its file system.
+// like, and on machines with cgroup v2 its file system.
 func bundleSpec(profile *specs.LinuxSeccomp, uid, gid int) *specs.Spec {
 	return &specs.Spec{
 		Version: "1.0.2", // that of the oldest runtime that is measured
@@ -80,7 +80,7 @@ func bundleSpec(profile *specs.LinuxSeccomp, uid, gid int) *specs.Spec {
 func bundleNamespaces() []specs.LinuxNamespace {
 	return []specs.LinuxNamespace{
 		{Type: specs.UserNamespace}, {Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace},
-		{Type: specs.UTSNamespace}, {Type: specs.NetworkNamespace},
+		{Type: specs.UTSNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.CgroupNamespace},
 	}
 }
 

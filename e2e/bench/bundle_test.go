@@ -86,6 +86,7 @@ func TestBundleNamespaces(t *testing.T) {
 	of := map[string]specs.LinuxNamespaceType{
 		"NEWUSER": specs.UserNamespace, "NEWNS": specs.MountNamespace, "NEWPID": specs.PIDNamespace,
 		"NEWIPC": specs.IPCNamespace, "NEWUTS": specs.UTSNamespace, "NEWNET": specs.NetworkNamespace,
+		"NEWCGROUP": specs.CgroupNamespace,
 	}
 	var want, got []string
 	for _, one := range readProduct(t).Namespaces {

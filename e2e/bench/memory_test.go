@@ -43,7 +43,8 @@ func TestWatcher(t *testing.T) {
 	if w := watchFor(4*interval, nil); w.peak < 30e6 {
 		t.Errorf("got a peak of %d bytes", w.peak)
 	}
-	if w := watchFor(4*interval, all); w.peak != 0 {
+	// What the script starts after the list was made, its sleep, is small.
+	if w := watchFor(4*interval, all); w.peak > 2e6 {
 		t.Errorf("got %d bytes of processes set apart", w.peak)
 	}
 }
