@@ -36,19 +36,18 @@ func probeCgroup() verdict {
 	if lack := lackingControllers(root); len(lack) > 0 {
 		return no(fmt.Errorf("cgroup v2 has no controller %s here", strings.Join(lack, ", ")), unifyRemedy)
 	}
+	found := no(fmt.Errorf("no cgroup above %s is yours to change", own), scopeRemedy)
 	for dir := filepath.Dir(filepath.Join(root, own)); strings.HasPrefix(dir, root); dir = filepath.Dir(dir) {
-		if tryCgroup(dir) == nil {
-			return delegated(dir)
+		if tryCgroup(dir) != nil {
+			continue
 		}
+		lack := lackingControllers(dir)
+		if len(lack) == 0 {
+			return yes("%s are delegated to you in %s", strings.Join(wantedControllers, ", "), dir)
+		}
+		found = no(fmt.Errorf("%s is delegated to you without %s", dir, strings.Join(lack, ", ")), delegateRemedy)
 	}
-	return no(fmt.Errorf("no cgroup above %s is yours to change", own), scopeRemedy)
-}
-
-func delegated(dir string) verdict {
-	if lack := lackingControllers(dir); len(lack) > 0 {
-		return no(fmt.Errorf("%s is delegated to you without %s", dir, strings.Join(lack, ", ")), delegateRemedy)
-	}
-	return yes("%s are delegated to you in %s", strings.Join(wantedControllers, ", "), dir)
+	return found
 }
 
 // tryCgroup makes a cgroup and removes it.
@@ -58,11 +57,23 @@ func tryCgroup(dir string) error {
 			return err
 		}
 	}
+	if err := checkEmpty(dir); err != nil {
+		return err
+	}
 	path := filepath.Join(dir, fmt.Sprintf("bivouac-probe-%d", os.Getpid()))
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return err
 	}
 	return os.Remove(path)
+}
+
+// checkEmpty refuses a cgroup with processes of its own: it cannot hand controllers down (cgroups(7)). The root can.
+func checkEmpty(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err == nil && len(text) > 0 {
+		err = fmt.Errorf("%s has processes of its own", dir)
+	}
+	return err
 }
 
 func lackingControllers(dir string) []string {

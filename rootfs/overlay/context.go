@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,6 +36,9 @@ func detached(o Options) (int, error) {
 		return -1, fmt.Errorf("open overlay context: %w", openError(err))
 	}
 	defer unix.Close(c)
+	if takesAnything() {
+		return -1, tooOld(`overlayfs with the parameter "lowerdir+"`, "6.5", unix.EINVAL)
+	}
 	if err := configure(c, o); err != nil {
 		return -1, err
 	}
@@ -47,6 +51,18 @@ func detached(o Options) (int, error) {
 	}
 	return fd, nil
 }
+
+// takesAnything tells whether overlayfs gets its parameters as one text, as it
+// does before Linux 6.5: such a context accepts every name, and is refused
+// only when it is created, with the EINVAL that a bad directory has too.
+var takesAnything = sync.OnceValue(func() bool {
+	c, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(c)
+	return unix.FsconfigSetFlag(c, "bivouac-unknown") == nil
+})
 
 func attributes(o Options) int {
 	if o.ReadOnly || o.Upper == "" {

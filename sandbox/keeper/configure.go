@@ -102,7 +102,7 @@ func capabilitySets(b *blueprint) *configs.Capabilities {
 }
 
 func cgroup(b *blueprint) *cgroups.Cgroup {
-	c := &cgroups.Cgroup{Rootless: true, Name: "bivouac-" + b.id[:12], Resources: &cgroups.Resources{}}
+	c := &cgroups.Cgroup{Rootless: true, Name: stayInCgroup, Resources: &cgroups.Resources{}}
 	if b.cgroup == "" {
 		return c
 	}
@@ -119,6 +119,11 @@ func cgroup(b *blueprint) *cgroups.Cgroup {
 	}
 	return c
 }
+
+// stayInCgroup names a cgroup that cannot be made: the kernel allows no newline in its name. A container without limits
+// then stays in its caller's cgroup, and below the limits of that. libcontainer would otherwise move it to a new one
+// beside that wherever the user may make one.
+const stayInCgroup = "/none\n"
 
 // cpuPeriod is in microseconds, the kernel's default.
 const cpuPeriod = 100_000

@@ -23,17 +23,39 @@ func (c *container) cgroup() (string, error) {
 	if l.IsZero() {
 		return "", nil
 	}
+	if l.BestEffort {
+		c.dropLimits()
+		if l = c.spec.Limits; l.IsZero() {
+			return "", nil
+		}
+	}
 	dir, err := delegatedCgroup(controllers(l))
 	if err == nil {
 		sweepCgroups(dir)
 		c.k.cgroups.Store(true)
 		return filepath.Join("/", strings.TrimPrefix(dir, cgroupRoot), "bivouac-"+c.id[:12]), nil
 	}
-	if l.BestEffort {
-		c.warnings = append(c.warnings, "no limits: "+err.Message)
-		return "", nil
-	}
 	return "", err
+}
+
+// dropLimits gives the limits up whose controller cannot be had, with a warning for each.
+func (c *container) dropLimits() {
+	l := &c.spec.Limits
+	for _, name := range controllers(*l) {
+		_, err := delegatedCgroup([]string{name})
+		if err == nil {
+			continue
+		}
+		c.warnings = append(c.warnings, "no limits: "+err.Message)
+		switch name {
+		case "memory":
+			l.Memory, l.Swap = 0, 0
+		case "cpu":
+			l.CPUs = 0
+		case "pids":
+			l.PIDs = 0
+		}
+	}
 }
 
 // sweepCgroups removes what keepers left that were killed. A cgroup with processes stays, and one that is so young that
@@ -70,16 +92,19 @@ func delegatedCgroup(need []string) (string, *sandbox.Error) {
 		return "", limitError(need, err.Error(), "mount cgroup v2 on "+cgroupRoot)
 	}
 	missing := need
+	var busy error
 	for dir := filepath.Dir(filepath.Join(cgroupRoot, own)); strings.HasPrefix(dir, cgroupRoot); dir = filepath.Dir(dir) {
 		if !writable(dir) {
 			continue
 		}
 		if missing = lacking(dir, need); len(missing) == 0 {
-			if err := handDown(dir, need); err != nil {
-				return "", limitError(need, err.Error(), "start bivouac by systemd-run --user --scope")
+			if busy = handDown(dir, need); busy == nil {
+				return dir, nil
 			}
-			return dir, nil
 		}
+	}
+	if busy != nil { // it has processes of its own
+		return "", limitError(need, busy.Error(), "start bivouac by systemd-run --user --scope")
 	}
 	if absent := lacking(cgroupRoot, need); len(absent) > 0 {
 		return "", limitError(need, fmt.Sprintf("this machine's cgroup v2 hierarchy lacks the controller %s", strings.Join(absent, ", ")),

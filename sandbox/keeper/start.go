@@ -142,6 +142,7 @@ func startError(err error) error {
 			WithRemedy("check that source and target are both directories or both files, and that the image lets the target be made")
 	}
 	e := sandbox.Errorf(sandbox.CodeInternal, "start container: %s", text)
+	text = strings.ToLower(text) // C's words and Go's differ in that
 	switch {
 	case strings.Contains(text, "too many open files"):
 		return e.WithRemedy("raise --ulimit nofile, or your own limit of open files")
