@@ -32,7 +32,7 @@ func (s *Store) storeBlob(ctx context.Context, d ocispec.Descriptor, content []b
 	if err != nil {
 		return err
 	}
-	defer lock.unlock()
+	defer lock.Unlock()
 	if _, err := s.readBlob(d); err == nil {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (s *Store) receive(ctx context.Context, src source, d ocispec.Descriptor, r
 	if err != nil {
 		return err
 	}
-	defer lock.unlock()
+	defer lock.Unlock()
 	again, err := s.receiveOnce(ctx, src, d, report, consume)
 	if again {
 		report.retry("what was stored of " + d.Digest.String() + " is damaged")

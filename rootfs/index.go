@@ -54,7 +54,7 @@ func (s *Store) register(ctx context.Context, entry ocispec.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	defer lock.unlock()
+	defer lock.Unlock()
 	index, err := s.index()
 	if err != nil {
 		return err

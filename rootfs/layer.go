@@ -67,7 +67,7 @@ func (l *layer) ensure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer lock.unlock()
+	defer lock.Unlock()
 	if l.usable() && l.store.hasBlob(l.d) { // while we waited
 		l.report.send(Event{Layer: l.d.Digest, Kind: Exists, Current: l.d.Size, Total: l.d.Size})
 		return nil

@@ -56,7 +56,7 @@ func (s *Store) ensureParents(ctx context.Context, diffIDs []digest.Digest, repo
 	if err != nil {
 		return err
 	}
-	defer lock.unlock()
+	defer lock.Unlock()
 	if _, ok := s.readLayer(l.diffID); ok { // while we waited
 		return nil
 	}

@@ -109,7 +109,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer lock.unlock()
+	defer lock.Unlock()
 	if err := os.MkdirAll(s.path(ocispec.ImageBlobsDir, "sha256"), 0o755); err != nil {
 		return s.full(err)
 	}

@@ -204,7 +204,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.sweep()
-	held.unlock()
+	held.Unlock()
 	left := fsck(t, s)
 	if want := []string{s.path("partial/recent"), s.path("layers/single/tmp/held")}; !slices.Equal(left, want) {
 		t.Errorf("left %q, want %q", left, want)
@@ -223,12 +223,12 @@ func TestLockIsExclusive(t *testing.T) {
 	if _, err := s.lock(ctx, "x", func() { waited = true }); !errors.Is(err, context.DeadlineExceeded) || !waited {
 		t.Errorf("second lock: %v", err)
 	}
-	held.unlock()
+	held.Unlock()
 	again, err := s.tryLock("x")
 	if err != nil || again == nil {
 		t.Fatalf("after unlock: %v", err)
 	}
-	again.unlock()
+	again.Unlock()
 }
 
 // TestOtherToolsReadStore uses those that are installed.

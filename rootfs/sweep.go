@@ -47,7 +47,7 @@ func entries(dir string) []os.DirEntry {
 
 func (s *Store) sweepOne(lockName, path string) {
 	if l, err := s.tryLock(lockName); err == nil && l != nil {
-		defer l.unlock()
+		defer l.Unlock()
 		_ = removeIfThere(path)
 	}
 }
@@ -56,7 +56,7 @@ func (s *Store) sweepOne(lockName, path string) {
 func (s *Store) sweepLock(name string) {
 	if strings.HasPrefix(name, "layer-") || strings.HasPrefix(name, "blob-") {
 		if l, err := s.tryLock(name); err == nil && l != nil {
-			l.unlock()
+			l.Unlock()
 		}
 	}
 }

@@ -94,11 +94,14 @@ func findCgroup() (root, own string, err error) {
 	if len(mounts) == 0 {
 		return "", "", errors.New("cgroup v2 is not mounted")
 	}
-	own, err = ownCgroup()
+	own, err = OwnCgroup()
 	return mounts[0].Mountpoint, own, err
 }
 
-func ownCgroup() (string, error) {
+// OwnCgroup returns the caller's cgroup of version 2, as a path from the root of its cgroup namespace.
+//
+// Errors: an unreadable /proc; a machine without cgroup v2.
+func OwnCgroup() (string, error) {
 	f, err := os.Open("/proc/self/cgroup")
 	if err != nil {
 		return "", fmt.Errorf("find own cgroup: %w", err)

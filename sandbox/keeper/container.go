@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	_ "github.com/opencontainers/cgroups/devices" // libcontainer cannot set devices limits without it
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/filelock"
 	"github.com/bivouac-run/bivouac/rootfs/overlay"
 	"github.com/bivouac-run/bivouac/sandbox"
 )
@@ -31,7 +33,7 @@ type container struct {
 	// mounted are the mounts of the root file system, in their order.
 	mounted []string
 	kept    string // directory of the store that holds the changed files, if they are to be kept
-	name    *nameLock
+	name    *filelock.Lock
 
 	proc     *process
 	user     *identity
@@ -147,8 +149,7 @@ func (c *container) configure() (err error) {
 
 // checkMapped refuses a user whose id the container does not have. With a single id every other is emulated instead.
 func checkMapped(u *identity, b *blueprint) error {
-	single := len(b.uids) == 1 && b.uids[0].size == 1
-	if single || contains(b.uids, u.uid) && contains(b.gids, u.gid) {
+	if single(b.uids) || contains(b.uids, u.uid) && contains(b.gids, u.gid) {
 		return nil
 	}
 	return sandbox.Errorf(sandbox.CodeUnmappedID, "run as user %d:%d: ids 0 to %d are mapped", u.uid, u.gid, last(b.uids)).
@@ -183,7 +184,7 @@ func (c *container) wait(ctx context.Context) (sandbox.Exit, error) {
 	var status *exec.ExitError
 	switch {
 	case err == nil:
-	case asExit(err, &status):
+	case errors.As(err, &status):
 		exit = exitOf(status.Sys().(syscall.WaitStatus))
 	default:
 		return exit, fmt.Errorf("wait for the container: %w", err)
@@ -224,5 +225,5 @@ func (c *container) discard() {
 	if !c.ran {
 		c.forget()
 	}
-	c.name.release()
+	c.name.Unlock()
 }

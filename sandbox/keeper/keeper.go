@@ -121,7 +121,9 @@ func extents(maps []userns.IDMap) []extent {
 }
 
 // single tells whether root is the only user there is.
-func (k *keeper) single() bool { return len(k.uids) == 1 && k.uids[0].size == 1 }
+func (k *keeper) single() bool { return single(k.uids) }
+
+func single(uids []extent) bool { return len(uids) == 1 && uids[0].size == 1 }
 
 func (k *keeper) openStore(ids userns.Mapping) (err error) {
 	if k.home, err = storeDir(); err != nil {

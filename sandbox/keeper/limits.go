@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/sandbox"
+	"github.com/bivouac-run/bivouac/userns"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -87,7 +87,7 @@ func controllers(l sandbox.Limits) []string {
 // have the controllers. The own one is out of the question: a cgroup with processes cannot hand controllers down
 // (cgroups(7), "no internal processes").
 func delegatedCgroup(need []string) (string, *sandbox.Error) {
-	own, err := ownCgroup()
+	own, err := userns.OwnCgroup()
 	if err != nil {
 		return "", limitError(need, err.Error(), "mount cgroup v2 on "+cgroupRoot)
 	}
@@ -115,22 +115,6 @@ func delegatedCgroup(need []string) (string, *sandbox.Error) {
 
 func limitError(need []string, why, remedy string) *sandbox.Error {
 	return sandbox.Errorf(sandbox.CodeLimits, "limit %s: %s", strings.Join(need, ", "), why).WithRemedy("%s, or give --limits=best-effort", remedy)
-}
-
-// ownCgroup returns the version 2 path of this process.
-func ownCgroup() (string, error) {
-	f, err := os.Open("/proc/self/cgroup")
-	if err != nil {
-		return "", fmt.Errorf("find own cgroup: %w", err)
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if path, ok := strings.CutPrefix(lines.Text(), "0::"); ok {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("find own cgroup: the machine has no cgroup v2")
 }
 
 func writable(dir string) bool {

@@ -1,56 +1,26 @@
 package keeper
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/bivouac-run/bivouac/rootfs/filelock"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/sandbox/wire"
 )
 
-// nameLock keeps a container's name to it among all of the user's keepers: a lock on a file that is there only as long as
-// the lock. The kernel releases it with the process.
-type nameLock struct{ file *os.File }
-
-func (n *nameLock) release() {
-	if n == nil || n.file == nil {
-		return
-	}
-	_ = os.Remove(n.file.Name()) // before the lock goes, so that nobody else's is removed
-	_ = n.file.Close()
-	n.file = nil
-}
-
-// lockName takes the lock, or returns nothing where another has it.
-func lockName(containers, name string) (*nameLock, error) {
-	path := filepath.Join(containers, "."+name+".lock")
-	for {
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("lock name %q: %w", name, noSpace(err))
-		}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			return nil, errors.Join(nameInUse(name, "a running container has it").WithRemedy("choose another name, or wait for its end"), f.Close())
-		}
-		if isAt(f, path) {
-			return &nameLock{f}, nil
-		}
-		_ = f.Close() // its owner removed it between our open and our lock
-	}
-}
-
-func isAt(f *os.File, path string) bool {
-	own, err := f.Stat()
+// lockName keeps a container's name to it among all of the user's keepers.
+func lockName(containers, name string) (*filelock.Lock, error) {
+	lock, err := filelock.Try(filepath.Join(containers, "."+name+".lock"))
 	if err != nil {
-		return false
+		return nil, fmt.Errorf("lock name %q: %w", name, noSpace(err))
 	}
-	there, err := os.Lstat(path)
-	return err == nil && os.SameFile(own, there)
+	if lock == nil {
+		return nil, nameInUse(name, "a running container has it").WithRemedy("choose another name, or wait for its end")
+	}
+	return lock, nil
 }
 
 // takeName reserves the container's name, and makes the directory of a container that is to be kept.
@@ -98,7 +68,7 @@ func (k *keeper) remove(m *wire.Message) error {
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer lock.Unlock()
 	if err := unpack.Remove(kept); err != nil {
 		return fmt.Errorf("remove container %q: %w", r.Name, err)
 	}

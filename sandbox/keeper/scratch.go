@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/filelock"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 	"github.com/bivouac-run/bivouac/sandbox"
 )
@@ -20,7 +21,7 @@ import (
 type scratch struct {
 	dir    string
 	onDisk bool
-	lock   *flock.Flock
+	lock   *filelock.Lock
 }
 
 // ScratchVariable names the environment variable that chooses where changed files go: memory, also its meaning when
@@ -50,16 +51,23 @@ func diskScratch(parent string) (*scratch, error) {
 		return nil, fmt.Errorf("create scratch directory: %w", err)
 	}
 	removeStale(parent)
-	dir, err := os.MkdirTemp(parent, "")
-	if err != nil {
-		return nil, fmt.Errorf("create scratch directory: %w", err)
+	// The lock comes first: a directory without one is nobody's.
+	dir := filepath.Join(parent, newID()[:12])
+	lock, err := filelock.Try(dir + lockSuffix)
+	if err == nil && lock == nil { // a random name
+		err = errors.New("somebody else has it")
 	}
-	lock := flock.New(dir + ".lock")
-	if _, err := lock.TryLock(); err != nil {
-		return nil, fmt.Errorf("lock scratch directory: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("lock scratch directory: %w", noSpace(err))
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		lock.Unlock()
+		return nil, fmt.Errorf("create scratch directory: %w", noSpace(err))
 	}
 	return &scratch{dir: dir, onDisk: true, lock: lock}, nil
 }
+
+const lockSuffix = ".lock"
 
 // close removes a directory on disk once every container is discarded.
 func (s *scratch) close() {
@@ -67,22 +75,19 @@ func (s *scratch) close() {
 		return
 	}
 	if unpack.Remove(s.dir) == nil {
-		_ = os.Remove(s.lock.Path())
+		s.lock.Unlock()
 	}
 }
 
-// removeStale removes what keepers left that were killed: a directory whose lock is free. A failure leaves it for the next.
+// removeStale removes what keepers left that were killed: a directory whose lock is free. A failure leaves
+// it, with its lock file, for the next.
 func removeStale(parent string) {
-	locks, _ := filepath.Glob(filepath.Join(parent, "*.lock"))
+	locks, _ := filepath.Glob(filepath.Join(parent, "*"+lockSuffix))
 	for _, path := range locks {
-		lock := flock.New(path)
-		if free, err := lock.TryLock(); err != nil || !free {
-			continue
+		lock, err := filelock.Try(path)
+		if err == nil && lock != nil && unpack.Remove(strings.TrimSuffix(path, lockSuffix)) == nil {
+			lock.Unlock()
 		}
-		if unpack.Remove(path[:len(path)-len(".lock")]) == nil {
-			_ = os.Remove(path)
-		}
-		_ = lock.Close()
 	}
 }
 

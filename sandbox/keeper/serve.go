@@ -170,7 +170,7 @@ func (s *server) run(ctx context.Context, k *keeper, m *wire.Message) outcome {
 	s.remember(m.ID, nil)
 	if c.name != nil { // whoever hears of the end may use the name at once
 		c.unmount()
-		c.name.release()
+		c.name.Unlock()
 	}
 	return outcome{body: exit, err: err, clean: c.discard}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -46,14 +45,20 @@ func (c *container) confine(p *plan, caps []string) error {
 	if err != nil {
 		return sandbox.Errorf(sandbox.CodeInvalid, "read seccomp profile: %v", err).WithRemedy("see Docker's documentation of seccomp profiles for the format")
 	}
-	if unknown := seccomp.Unknown(loaded); profile != "" && len(unknown) > 0 {
-		c.warnings = append(c.warnings, "the seccomp profile names system calls that do not exist: "+strings.Join(unknown, ", "))
+	if profile != "" {
+		c.warnUnknown(loaded)
 	}
 	if p.filter, err = seccomp.Compile(loaded); err != nil {
 		return sandbox.Errorf(sandbox.CodeInvalid, "compile seccomp profile: %v", err)
 	}
 	p.filterFlags, err = seccomp.Flags(loaded)
 	return err
+}
+
+func (c *container) warnUnknown(p *specs.LinuxSeccomp) {
+	if unknown := seccomp.Unknown(p); len(unknown) > 0 {
+		c.warnings = append(c.warnings, "the seccomp profile names system calls that do not exist: "+strings.Join(unknown, ", "))
+	}
 }
 
 // firstEnv is the environment of the first process until it becomes the program. HOME keeps libcontainer from reading
@@ -153,8 +158,6 @@ func startError(err error) error {
 	}
 	return e
 }
-
-func asExit(err error, target **exec.ExitError) bool { return errors.As(err, target) }
 
 // awaitExec reads what the first process reports until its end of the socket is closed by executing the program.
 func (c *container) awaitExec(s *socket) error {
