@@ -141,6 +141,10 @@ func rootfsWith(links map[string]string) string {
 	Expect(session).To(gexec.Exit(0))
 	Expect(os.WriteFile(filepath.Join(root, "bin", "busybox"), session.Out.Contents(), 0o755)).To(Succeed())
 	for name, target := range links {
+		if target == "" {
+			Expect(os.Mkdir(filepath.Join(root, name), 0o755)).To(Succeed())
+			continue
+		}
 		Expect(os.Symlink(target, filepath.Join(root, name))).To(Succeed())
 	}
 	return root

@@ -26,13 +26,14 @@
 #define SYS_close_range 436
 #endif
 
-enum { PLAN_FD = 3, REPORT_FD = 4 };
-
-static void fail(int stage, int status) {
-	struct init_report r = {stage, errno};
+static _Noreturn void report(struct init_report r, int status) {
 	(void)!write(REPORT_FD, &r, sizeof r);
 	_exit(status);
 }
+
+void plan_fail(int stage, int status) { report((struct init_report){stage, errno, 0}, status); }
+
+void plan_fail_step(int step) { report((struct init_report){STAGE_STEP, errno, step}, 125); }
 
 static const char *variable(char **env, const char *name) {
 	size_t n = strlen(name);
@@ -67,12 +68,12 @@ static void search(char **argv, char **env, const char *path) {
 	errno = denied ? EACCES : ENOENT;
 }
 
-static void execute(char **argv, char **env) {
+static _Noreturn void execute(char **argv, char **env) {
 	if (strchr(argv[0], '/'))
 		execve(argv[0], argv, env);
 	else
 		search(argv, env, variable(env, "PATH") ? variable(env, "PATH") : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-	fail(STAGE_EXEC, errno == ENOENT || errno == ENOTDIR ? 127 : 126);
+	plan_fail(STAGE_EXEC, errno == ENOENT || errno == ENOTDIR ? 127 : 126);
 }
 
 // send_listener passes the notification descriptor to the keeper.
@@ -86,7 +87,7 @@ static void send_listener(int fd) {
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof fd);
 	if (sendmsg(REPORT_FD, &m, 0) < 0)
-		fail(STAGE_NOTIFY, 125);
+		plan_fail(STAGE_NOTIFY, 125);
 	close(fd);
 }
 
@@ -98,11 +99,11 @@ static void install(const struct plan_header *p, char *filters) {
 		if (fd < 0 && errno == EINVAL) // before Linux 5.19 there are not all of the flags
 			fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &notify);
 		if (fd < 0)
-			fail(STAGE_NOTIFY, 125);
+			plan_fail(STAGE_NOTIFY, 125);
 		send_listener(fd);
 	}
 	if (filter.len && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->filter_flags, &filter) < 0)
-		fail(STAGE_FILTER, 125);
+		plan_fail(STAGE_FILTER, 125);
 }
 
 // terminal puts the program into the foreground of its terminal.
@@ -146,7 +147,7 @@ static void fork_program(int in_terminal) {
 	sigprocmask(SIG_BLOCK, &all, &old);
 	pid_t program = fork();
 	if (program < 0)
-		fail(STAGE_FORK, 125);
+		plan_fail(STAGE_FORK, 125);
 	if (program > 0)
 		stay(program, &all);
 	if (in_terminal)
@@ -155,12 +156,12 @@ static void fork_program(int in_terminal) {
 }
 
 // strings_of fills a vector with n strings that start at s, and returns what is behind them.
-static char *strings_of(char **vector, uint32_t n, char *s, const char *end) {
-	for (uint32_t i = 0; i < n; i++) {
+static char *strings_of(char **vector, size_t n, char *s, const char *end) {
+	for (size_t i = 0; i < n; i++) {
 		char *zero = s < end ? memchr(s, 0, end - s) : NULL;
 		if (!zero) {
 			errno = EBADMSG;
-			fail(STAGE_PLAN, 125);
+			plan_fail(STAGE_PLAN, 125);
 		}
 		vector[i] = s;
 		s = zero + 1;
@@ -169,33 +170,52 @@ static char *strings_of(char **vector, uint32_t n, char *s, const char *end) {
 	return s;
 }
 
-static void run(void) {
+static size_t padded(size_t n) { return (n + 7) & ~(size_t)7; }
+
+void plan_load(struct plan *p) {
 	struct stat st;
 	if (fstat(PLAN_FD, &st) < 0)
-		fail(STAGE_PLAN, 125);
+		plan_fail(STAGE_PLAN, 125);
 	char *base = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, PLAN_FD, 0);
 	if (base == MAP_FAILED)
-		fail(STAGE_PLAN, 125);
-	const struct plan_header *p = (void *)base;
-	size_t filters = ((size_t)p->notify + p->filter) * sizeof(struct sock_filter);
-	if ((size_t)st.st_size < sizeof *p || p->magic != PLAN_MAGIC || sizeof *p + p->strings + filters != (size_t)st.st_size || !p->argc) {
-		errno = EBADMSG;
-		fail(STAGE_PLAN, 125);
+		plan_fail(STAGE_PLAN, 125);
+	const struct plan_header *h = (void *)base;
+	size_t steps = sizeof *h, groups = 0, text = 0, filters = 0, size = 0;
+	if ((size_t)st.st_size >= sizeof *h) {
+		groups = steps + h->steps * sizeof(struct plan_step);
+		text = groups + padded(h->groups * sizeof(uint32_t));
+		filters = text + h->strings;
+		size = filters + ((size_t)h->notify + h->filter) * sizeof(struct sock_filter);
 	}
-	char **vectors = calloc((size_t)p->argc + p->envc + 2, sizeof *vectors);
+	if (size != (size_t)st.st_size || h->magic != PLAN_MAGIC || !h->argc) {
+		errno = EBADMSG;
+		plan_fail(STAGE_PLAN, 125);
+	}
+	size_t stage = h->flags & PLAN_STAGE ? 3 + 3 * (size_t)h->steps : 0;
+	char **vectors = calloc((size_t)h->argc + h->envc + stage + 3, sizeof *vectors);
 	if (!vectors)
-		fail(STAGE_PLAN, 125);
-	char **argv = vectors, **env = vectors + p->argc + 1, *s = base + sizeof *p, *end = s + p->strings;
-	strings_of(env, p->envc, strings_of(argv, p->argc, s, end), end);
+		plan_fail(STAGE_PLAN, 125);
+	*p = (struct plan){h, (void *)(base + steps), (void *)(base + groups), vectors, vectors + h->argc + 1, vectors + h->argc + h->envc + 2, base + filters};
+	char *s = strings_of(p->argv, h->argc, base + text, p->filters);
+	strings_of(p->stage, stage, strings_of(p->env, h->envc, s, p->filters), p->filters);
+}
+
+void plan_execute(const struct plan *p) {
 	close(PLAN_FD);
 	fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
 	syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);
 	// A session keyring of its own. Where the user's quota of keys is used up, it keeps the keeper's, which is empty.
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-	install(p, end);
-	if (p->flags & PLAN_INIT)
-		fork_program(p->flags & PLAN_TERMINAL);
-	execute(argv, env);
+	install(p->h, p->filters);
+	if (p->h->flags & PLAN_INIT)
+		fork_program(p->h->flags & PLAN_TERMINAL);
+	execute(p->argv, p->env);
+}
+
+static void run(void) {
+	struct plan p;
+	plan_load(&p);
+	plan_execute(&p);
 }
 
 __attribute__((constructor)) static void bivouac_init(void) {

@@ -100,6 +100,7 @@ func newKeeper() (*keeper, error) {
 		return nil, err
 	}
 	k := &keeper{uids: extents(ids.UIDs), gids: extents(ids.GIDs)}
+	go prepareFilters(k.single())
 	if err := k.openStore(ids); err != nil {
 		return nil, err
 	}

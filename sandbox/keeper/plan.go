@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -21,6 +22,8 @@ type plan struct {
 	args, env []string
 	stay      bool // as pid 1 above the program
 	terminal  bool
+	// stage is nil where libcontainer's own init makes the container.
+	stage *stage
 	// notify and filter are arrays of struct sock_filter; empty means none.
 	notify, filter           []byte
 	notifyFlags, filterFlags uint
@@ -48,25 +51,40 @@ func (p *plan) file() (*os.File, error) {
 }
 
 func (p *plan) encode() ([]byte, error) {
-	var text bytes.Buffer
-	for _, list := range [][]string{p.args, p.env} {
-		for _, s := range list {
-			if strings.ContainsRune(s, 0) {
-				return nil, fmt.Errorf("encode plan: a zero byte in %q", s)
-			}
-			text.WriteString(s)
-			text.WriteByte(0)
-		}
+	text, err := p.text()
+	if err != nil {
+		return nil, err
 	}
-	text.Write(make([]byte, -text.Len()&7))
 	h := C.struct_plan_header{
 		magic: C.PLAN_MAGIC, flags: p.flags(),
-		argc: C.uint32_t(len(p.args)), envc: C.uint32_t(len(p.env)), strings: C.uint32_t(text.Len()),
+		argc: C.uint32_t(len(p.args)), envc: C.uint32_t(len(p.env)), strings: C.uint32_t(len(text)),
 		notify: C.uint32_t(len(p.notify) / filterSize), notify_flags: C.uint32_t(p.notifyFlags),
 		filter: C.uint32_t(len(p.filter) / filterSize), filter_flags: C.uint32_t(p.filterFlags),
 	}
+	var staged []byte
+	if p.stage != nil {
+		staged = p.stage.describe(&h)
+	}
 	header := unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h))
-	return bytes.Join([][]byte{header, text.Bytes(), p.notify, p.filter}, nil), nil
+	return bytes.Join([][]byte{header, staged, text, p.notify, p.filter}, nil), nil
+}
+
+// text is every string of the plan, each ended by a zero byte.
+func (p *plan) text() ([]byte, error) {
+	lists := [][]string{p.args, p.env}
+	if p.stage != nil {
+		lists = append(lists, p.stage.strings())
+	}
+	var text bytes.Buffer
+	for _, s := range slices.Concat(lists...) {
+		if strings.ContainsRune(s, 0) {
+			return nil, fmt.Errorf("encode plan: a zero byte in %q", s)
+		}
+		text.WriteString(s)
+		text.WriteByte(0)
+	}
+	text.Write(make([]byte, -text.Len()&7))
+	return text.Bytes(), nil
 }
 
 func (p *plan) flags() C.uint32_t {
@@ -84,22 +102,34 @@ func (p *plan) flags() C.uint32_t {
 type report struct {
 	stage int
 	errno syscall.Errno
+	step  int
 }
 
 func parseReport(b []byte) (report, bool) {
 	if len(b) != int(unsafe.Sizeof(C.struct_init_report{})) {
 		return report{}, false
 	}
-	return report{int(int32(binary.NativeEndian.Uint32(b))), syscall.Errno(binary.NativeEndian.Uint32(b[4:]))}, true
+	word := func(i int) int { return int(int32(binary.NativeEndian.Uint32(b[4*i:]))) }
+	return report{stage: word(0), errno: syscall.Errno(word(1)), step: word(2)}, true
 }
+
+// atStep tells whether a step of the plan failed.
+func (r report) atStep() bool { return r.stage == C.STAGE_STEP }
 
 // atExec tells whether all was done but the program itself could not be executed.
 func (r report) atExec() bool { return r.stage == C.STAGE_EXEC }
 
+var stageNames = map[int]string{
+	C.STAGE_PLAN: "read the plan", C.STAGE_NOTIFY: "install the filter that emulates ownership",
+	C.STAGE_FILTER: "install the seccomp filter", C.STAGE_FORK: "fork the program", C.STAGE_EXEC: "execute the program",
+	C.STAGE_ROOT: "open the root", C.STAGE_STEP: "mount", C.STAGE_PIVOT: "change the root", C.STAGE_SYNC: "talk to libcontainer",
+	C.STAGE_DIRECTORY: "enter the working directory", C.STAGE_USER: "become the user", C.STAGE_CAPABILITIES: "drop capabilities",
+}
+
 func (r report) String() string {
-	what := map[int]string{
-		C.STAGE_PLAN: "read the plan", C.STAGE_NOTIFY: "install the filter that emulates ownership",
-		C.STAGE_FILTER: "install the seccomp filter", C.STAGE_FORK: "fork the program", C.STAGE_EXEC: "execute the program",
-	}[r.stage]
+	what := stageNames[r.stage]
+	if r.stage == C.STAGE_STEP {
+		what += fmt.Sprintf(" (step %d)", r.step)
+	}
 	return fmt.Sprintf("%s: %v", what, r.errno)
 }

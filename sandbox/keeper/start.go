@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -10,56 +11,11 @@ import (
 	"sync"
 
 	"github.com/opencontainers/runc/libcontainer"
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/sandbox"
-	"github.com/bivouac-run/bivouac/sandbox/keeper/seccomp"
 	"github.com/bivouac-run/bivouac/userns/emulate"
 )
-
-// makePlan compiles the filters for the container's first process.
-func (c *container) makePlan(b *blueprint) (*plan, error) {
-	p := &plan{args: c.proc.args, env: c.proc.env, stay: c.spec.Init, terminal: c.spec.Terminal != nil}
-	if c.k.single() {
-		filter, err := emulate.Filter()
-		if err != nil {
-			return nil, err
-		}
-		p.notify, p.notifyFlags = filter, emulate.InstallFlags
-	}
-	return p, c.confine(p, b.caps)
-}
-
-// confine adds the seccomp profile that was asked for.
-func (c *container) confine(p *plan, caps []string) error {
-	profile := c.spec.Seccomp
-	if profile == "unconfined" {
-		return nil
-	}
-	load := seccomp.Default
-	if profile != "" {
-		load = func(caps []string) (*specs.LinuxSeccomp, error) { return seccomp.Load([]byte(profile), caps) }
-	}
-	loaded, err := load(caps)
-	if err != nil {
-		return sandbox.Errorf(sandbox.CodeInvalid, "read seccomp profile: %v", err).WithRemedy("see Docker's documentation of seccomp profiles for the format")
-	}
-	if profile != "" {
-		c.warnUnknown(loaded)
-	}
-	if p.filter, err = seccomp.Compile(loaded); err != nil {
-		return sandbox.Errorf(sandbox.CodeInvalid, "compile seccomp profile: %v", err)
-	}
-	p.filterFlags, err = seccomp.Flags(loaded)
-	return err
-}
-
-func (c *container) warnUnknown(p *specs.LinuxSeccomp) {
-	if unknown := seccomp.Unknown(p); len(unknown) > 0 {
-		c.warnings = append(c.warnings, "the seccomp profile names system calls that do not exist: "+strings.Join(unknown, ", "))
-	}
-}
 
 // firstEnv is the environment of the first process until it becomes the program. HOME keeps libcontainer from reading
 // the image's passwd for it.
@@ -68,19 +24,32 @@ var firstEnv = []string{"_BIVOUAC_INIT=1", "HOME=/"}
 // goOneThread makes libcontainer's init, which gets this variable from us, start with a single scheduler thread.
 var goOneThread = sync.OnceValue(func() error { return os.Setenv("GOMAXPROCS", "1") })
 
-// start runs the container and returns once its program is being executed.
+// start runs the container and returns once its program is being executed. The quick way is tried first where there is
+// one; libcontainer's own init then has the last word on what cannot be done, and says it.
 func (c *container) start(stdio []*os.File) error {
 	if err := errors.Join(goOneThread(), c.checkStdio(stdio)); err != nil {
 		return err
 	}
+	done, err := c.startQuickly(stdio)
+	if done {
+		return err
+	}
+	c.plan.stage = nil
+	failed, err := c.attempt(stdio)
+	return cmp.Or(failed, err)
+}
+
+// attempt makes the processes of the container. It tells apart what failed before there was a container to execute the
+// program in, and why the program could not be executed.
+func (c *container) attempt(stdio []*os.File) (failed, err error) {
 	plan, err := c.plan.file()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer plan.Close()
 	ours, theirs, err := socketPair(unix.SOCK_SEQPACKET)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer ours.close()
 	defer theirs.Close()
@@ -90,10 +59,21 @@ func (c *container) start(stdio []*os.File) error {
 	}
 	c.setUser()
 	if err := c.launch(stdio); err != nil {
-		return err
+		theirs.Close()
+		c.destroy()
+		return c.explain(ours, err), nil
 	}
 	theirs.Close()
-	return c.awaitExec(ours)
+	return nil, c.awaitExec(ours)
+}
+
+// destroy forgets libcontainer's container.
+func (c *container) destroy() {
+	if c.lc != nil {
+		_ = c.lc.Signal(unix.SIGKILL)
+		_ = c.lc.Destroy()
+		c.lc = nil
+	}
 }
 
 func (c *container) checkStdio(stdio []*os.File) error {
