@@ -25,6 +25,8 @@ type Options struct {
 	Keeper string
 	// Env adds to the keeper's environment, which is otherwise the calling process's.
 	Env []string
+	// Running is a keeper to take over instead of starting one.
+	Running *RunningKeeper
 }
 
 // Client is a connection to a keeper of its own. It is safe for concurrent use.
@@ -32,7 +34,8 @@ type Client struct {
 	conn   *wire.Conn
 	keeper *exec.Cmd
 	stderr *tail
-	wait   func() error // for the keeper's end, once
+	words  chan struct{} // closed when an adopted keeper's stderr has ended; otherwise nil
+	wait   func() error  // for the keeper's end, once
 
 	mu      sync.Mutex
 	last    uint64
@@ -45,25 +48,37 @@ type Client struct {
 //
 // Errors: CodeProtocol if no keeper is found or it cannot be started.
 func Start(ctx context.Context, o Options) (*Client, error) {
-	path, err := findKeeper(ctx, o.Keeper)
-	if err != nil {
-		return nil, err
-	}
-	conn, theirs, err := wire.Pair()
-	if err != nil {
-		return nil, err
-	}
-	defer theirs.Close()
-	c := &Client{conn: conn, waiting: map[uint64]*call{}, done: make(chan struct{}), stderr: &tail{}}
+	c := &Client{waiting: map[uint64]*call{}, done: make(chan struct{}), stderr: &tail{}}
 	c.wait = sync.OnceValue(c.waitKeeper)
-	if err := c.startKeeper(path, o.Env, theirs); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	open := c.openKeeper
+	if o.Running != nil {
+		open = c.adoptKeeper
 	}
-	if err := conn.Send(0, KindHello, Hello{Protocol: ProtocolVersion, Version: Version}); err != nil {
+	if err := open(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := c.conn.Send(0, KindHello, Hello{Protocol: ProtocolVersion, Version: Version}); err != nil {
 		return nil, errors.Join(c.lost(err), c.Close())
 	}
 	go c.receive()
 	return c, nil
+}
+
+func (c *Client) openKeeper(ctx context.Context, o Options) error {
+	path, err := findKeeper(ctx, o.Keeper)
+	if err != nil {
+		return err
+	}
+	conn, theirs, err := wire.Pair()
+	if err != nil {
+		return err
+	}
+	defer theirs.Close()
+	c.conn = conn
+	if err := c.startKeeper(path, o.Env, theirs); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	return nil
 }
 
 func (c *Client) startKeeper(path string, env []string, socket *os.File) error {
@@ -101,6 +116,7 @@ func (c *Client) waitKeeper() error {
 	kill := time.AfterFunc(endGrace, func() { _ = syscall.Kill(-c.keeper.Process.Pid, syscall.SIGKILL) })
 	defer kill.Stop()
 	err := c.keeper.Wait()
+	c.awaitWords()
 	var exit *exec.ExitError
 	if err == nil || errors.As(err, &exit) || errors.Is(err, exec.ErrWaitDelay) {
 		return nil // how it ended matters to nobody who closes it

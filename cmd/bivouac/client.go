@@ -12,10 +12,14 @@ import (
 //
 // Errors: [userns.Unsupported], as for the machine's root; those of [sandbox.Start].
 func startClient(ctx context.Context) (*sandbox.Client, error) {
+	if k := startedAhead(); k != nil {
+		return sandbox.Start(ctx, sandbox.Options{Running: k})
+	}
 	mapping, err := userns.Detect()
 	if err != nil {
 		return nil, err
 	}
+	defer remember(mapping)
 	return sandbox.Start(ctx, sandbox.Options{Keeper: ownPath(), Env: []string{userns.EnterEnv(mapping)}})
 }
 
