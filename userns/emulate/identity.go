@@ -36,7 +36,8 @@ func (s *server) current(p process) (credentials, error) {
 	}
 	c, ok := s.state.table.get(t.number)
 	if !ok {
-		return initial(s.options.UID, s.options.GID, s.options.Groups, s.bounding(p)), nil
+		first := &s.state.first
+		return initial(first.UID, first.GID, first.Groups, s.bounding(p)), nil
 	}
 	if t.image == 0 {
 		return c, nil

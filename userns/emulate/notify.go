@@ -89,11 +89,13 @@ func (l listener) gone() bool {
 	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
 }
 
-// waitGone blocks until the filter has no task any more.
-func (l listener) waitGone() error {
+// waitGone blocks until the filter has no task any more, or until it is interrupted and stopped says so.
+func (l listener) waitGone(stopped func() bool) error {
 	p := []unix.PollFd{{Fd: int32(l)}}
 	for {
 		switch _, err := unix.Poll(p, -1); {
+		case errors.Is(err, unix.EINTR) && stopped():
+			return nil
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return os.NewSyscallError("poll", err)
@@ -135,7 +137,20 @@ func (l listener) sendFile(id uint64, fd int, cloexec bool) unix.Errno {
 	return l.send(&response{ID: id, Value: int64(n)})
 }
 
+// addFile lets no signal interrupt it: the kernel would then take a file back that was to come with the answer, but not
+// the answer, and the task would be given descriptor 0, whatever that is (kernel/seccomp.c, seccomp_notify_addfd, seen on
+// Linux 6.18). The Go runtime sends signals to its threads often.
 func (l listener) addFile(a *addition) (int, unix.Errno) {
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
+		return -1, unix.EINVAL
+	}
 	n, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), ioctlAddFD, uintptr(unsafe.Pointer(a)))
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
+		panic(err) // it was valid before
+	}
 	return int(n), e
 }

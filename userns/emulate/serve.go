@@ -15,10 +15,11 @@ import (
 
 // Options are what Serve needs to know about a container.
 type Options struct {
-	UID, GID uint32   // the emulated ids of the first process; the zero value is root
+	UID, GID uint32   // the emulated ids of the process; the zero value is root
 	Groups   []uint32 // its supplementary groups
 
-	// State is shared by all that serve one container (its first process, each later session). Nil: this filter alone.
+	// State is shared by all that serve one container: its first process, and each later session, which needs the limit of
+	// [State.Limit]. Nil: this filter alone.
 	State *State
 
 	// Log takes what a container's user should see but no program can be told, one line at a time. It may be called
@@ -30,6 +31,9 @@ type Options struct {
 type State struct {
 	table  table
 	owners memory
+
+	begun sync.Once
+	first Options // see Begin
 }
 
 // NewState gives the state of a container that begins.
@@ -57,7 +61,7 @@ func Serve(listener *os.File, o Options) error {
 	if err != nil {
 		return fmt.Errorf("serve seccomp notifications: %w", err)
 	}
-	defer s.close()
+	defer runtime.KeepAlive(listener)
 	if err := s.run(); err != nil {
 		return fmt.Errorf("serve seccomp notifications: %w", err)
 	}
@@ -67,16 +71,17 @@ func Serve(listener *os.File, o Options) error {
 // server answers for one filter.
 type server struct {
 	listener listener
-	file     *os.File // keeps the listener open
-	procfs   int      // descriptors of the supervisor's own /proc and /
+	procfs   int // descriptors of the supervisor's own /proc and /
 	root     int
 	options  Options
 	state    *State
 	bounding func(process) capabilities
 
-	group   errgroup.Group
-	workers atomic.Int32
-	threads sync.Map // thread ids of the workers
+	group    errgroup.Group
+	workers  atomic.Int32
+	threads  sync.Map // ids of the threads that block in system calls
+	joining  sync.Mutex
+	stopping atomic.Bool // changes with joining held
 }
 
 func newServer(f *os.File, o Options) (*server, error) {
@@ -89,40 +94,88 @@ func newServer(f *os.File, o Options) (*server, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	s := &server{listener: listener(f.Fd()), file: f, root: -1, options: o, state: o.State, bounding: onceBounding()}
-	var err error
-	if s.procfs, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return nil, fmt.Errorf("open /proc: %w", err)
+	o.State.Begin(o)
+	procfs, root, err := own.take()
+	if err != nil {
+		return nil, err
 	}
-	if s.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		s.close()
-		return nil, fmt.Errorf("open /: %w", err)
-	}
+	s := &server{listener: listener(f.Fd()), procfs: procfs, root: root, options: o, state: o.State, bounding: onceBounding()}
 	s.listener.syncWakeUp()
 	return s, nil
 }
 
-func (s *server) close() {
-	_ = unix.Close(s.procfs)
-	_ = unix.Close(s.root)
-	runtime.KeepAlive(s.file)
+// directories are the supervisor's own /proc and /, by descriptors that stay open.
+type directories struct {
+	mu           sync.Mutex
+	open         bool
+	procfs, root int
 }
 
-// run ends with the workers: each sees that the last task is gone, or fails.
+var own directories
+
+func (d *directories) take() (procfs, root int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open {
+		return d.procfs, d.root, nil
+	}
+	if d.procfs, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return -1, -1, fmt.Errorf("open /proc: %w", err)
+	}
+	if d.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return -1, -1, errors.Join(fmt.Errorf("open /: %w", err), unix.Close(d.procfs))
+	}
+	d.open = true
+	return d.procfs, d.root, nil
+}
+
+// run ends with the workers: each sees that the last task is gone, or fails. No thread uses the listener afterwards: its
+// number may then be another file's.
 func (s *server) run() error {
 	done, gone := make(chan error, 1), make(chan error, 1)
 	s.addWorker()
 	go func() { done <- s.group.Wait() }()
-	go func() { gone <- s.listener.waitGone() }()
+	go func() { gone <- s.waitGone() }()
+	var err error
 	select {
-	case err := <-done:
-		return err
-	case err := <-gone:
-		return errors.Join(err, s.interruptUntil(done))
+	case err = <-done:
+		s.stop()
+		err = errors.Join(err, s.interruptUntil(gone))
+	case err = <-gone:
+		s.stop()
+		err = errors.Join(err, s.interruptUntil(done))
 	}
+	return errors.Join(err, s.interruptUntil(s.late()))
 }
 
-// interruptUntil wakes the workers that a kernel before 6.11 leaves waiting when the last task has gone.
+// stop lets no worker join any more, and those end that are interrupted.
+func (s *server) stop() {
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	s.stopping.Store(true)
+}
+
+// late waits for a worker that joined when the others had ended.
+func (s *server) late() <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		_ = s.group.Wait() // its error is that of the first who failed
+		done <- nil
+	}()
+	return done
+}
+
+// waitGone returns when the filter has no task any more.
+func (s *server) waitGone() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	s.threads.Store(unix.Gettid(), nil)
+	defer s.threads.Delete(unix.Gettid())
+	return s.listener.waitGone(s.stopping.Load)
+}
+
+// interruptUntil wakes the workers that a kernel before 6.11 leaves waiting when the last task has gone, and all after a
+// failure.
 func (s *server) interruptUntil(done <-chan error) error {
 	for {
 		select {
@@ -135,6 +188,11 @@ func (s *server) interruptUntil(done <-chan error) error {
 }
 
 func (s *server) addWorker() {
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	if s.stopping.Load() {
+		return
+	}
 	if s.workers.Add(1) <= maxWorkers {
 		s.group.Go(s.work)
 	}
@@ -172,7 +230,7 @@ func (s *server) loop() error {
 			impatient.Reset(patience)
 			s.serve(&c)
 			impatient.Stop()
-		case errors.Is(err, errGone), errors.Is(err, unix.EINTR) && s.listener.gone():
+		case errors.Is(err, errGone), errors.Is(err, unix.EINTR) && (s.stopping.Load() || s.listener.gone()):
 			return nil
 		case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ENOENT):
 			return fmt.Errorf("receive: %w", err)
