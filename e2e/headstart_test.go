@@ -49,8 +49,11 @@ var _ = Describe("the head start", func() {
 		Expect(strings.Count(mapped, "\n")).To(Equal(2))
 		// A map that is wrong on purpose shows that it is used.
 		_, own, _ := strings.Cut(strings.TrimSpace(right), "\n")
-		only := strings.SplitN(own, ";", 2)[0]
-		write(key + "\n" + only + " g" + only[1:] + "\n")
+		maps := strings.Fields(own)
+		for i, m := range maps {
+			maps[i], _, _ = strings.Cut(m, ";")
+		}
+		write(key + "\n" + strings.Join(maps, " ") + "\n")
 		Expect(strings.Count(uidMap(), "\n")).To(Equal(1))
 		Expect(strings.Count(uidMap("USER=somebody-else", "BIVOUAC_IDMAP=auto"), "\n")).To(Equal(2))
 		Expect(uidMap()).To(Equal(mapped))

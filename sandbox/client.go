@@ -9,7 +9,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,10 +38,13 @@ type Client struct {
 	stderr *tail
 	words  chan struct{} // closed when an adopted keeper's stderr has ended; otherwise nil
 	wait   func() error  // for the keeper's end, once
+	// detached tells that the keeper goes on without this client.
+	detached atomic.Bool
 
 	mu      sync.Mutex
 	last    uint64
 	waiting map[uint64]*call
+	starts  chan struct{} // see [Client.requestStart]
 	ended   error         // why there will be no more answers
 	done    chan struct{} // closed with ended
 }
@@ -48,7 +53,7 @@ type Client struct {
 //
 // Errors: CodeProtocol if no keeper is found or it cannot be started.
 func Start(ctx context.Context, o Options) (*Client, error) {
-	c := &Client{waiting: map[uint64]*call{}, done: make(chan struct{}), stderr: &tail{}}
+	c := &Client{waiting: map[uint64]*call{}, starts: make(chan struct{}, maxStarts), done: make(chan struct{}), stderr: &tail{}}
 	c.wait = sync.OnceValue(c.waitKeeper)
 	open := c.openKeeper
 	if o.Running != nil {
@@ -57,13 +62,14 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 	if err := open(ctx, o); err != nil {
 		return nil, err
 	}
-	if err := c.conn.Send(0, KindHello, Hello{Protocol: ProtocolVersion, Version: Version}); err != nil {
+	if err := c.conn.Send(0, KindHello, newHello()); err != nil {
 		return nil, errors.Join(c.lost(err), c.Close())
 	}
 	go c.receive()
 	return c, nil
 }
 
+// openKeeper finds a keeper's executable and starts it.
 func (c *Client) openKeeper(ctx context.Context, o Options) error {
 	path, err := findKeeper(ctx, o.Keeper)
 	if err != nil {
@@ -95,10 +101,13 @@ func (c *Client) startKeeper(path string, env []string, socket *os.File) error {
 	return nil
 }
 
-// Close ends the keeper and with it every container of this client, and waits until the keeper is gone. It is
-// idempotent.
+// Close ends the keeper and with it every container of this client, and waits until the keeper is gone, unless it goes on
+// for a detached container. It is idempotent.
 func (c *Client) Close() error {
 	err := c.conn.Close()
+	if c.endsWithout() {
+		return ignoreClosed(err)
+	}
 	return errors.Join(ignoreClosed(err), c.wait())
 }
 
@@ -147,12 +156,15 @@ func (c *Client) receiveHello() error {
 	if err != nil {
 		return err
 	}
+	if err := failure(m); err != nil {
+		return err
+	}
 	var h Hello
 	if m.Kind != KindHello || m.Decode(&h) != nil {
-		return Errorf(CodeProtocol, "the keeper %s answered %q instead of a greeting", c.keeper.Path, m.Kind)
+		return Errorf(CodeProtocol, "the keeper %s answered %q instead of a greeting", c.keeperName(), m.Kind)
 	}
 	if h.Protocol != ProtocolVersion {
-		return Errorf(CodeProtocol, "the keeper %s (version %s) speaks protocol %d, this program %d", c.keeper.Path, h.Version, h.Protocol, ProtocolVersion).
+		return Errorf(CodeProtocol, "the keeper %s (version %s) speaks protocol %d, this program %d", c.keeperName(), h.Version, h.Protocol, ProtocolVersion).
 			WithRemedy("install the bivouac command of version %s, or set $BIVOUAC to it", Version)
 	}
 	return nil
@@ -182,11 +194,18 @@ func (c *Client) lost(err error) error {
 	if errors.As(err, &e) {
 		return e
 	}
-	if !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) && !isGone(err) {
 		return Errorf(CodeProtocol, "talk to the keeper: %v", err)
 	}
+	if c.endsWithout() {
+		return Errorf(CodeAlreadyFinished, "the container, or the connection with it, has ended")
+	}
 	_ = c.wait() // so that all of its last words are there
-	if words := c.stderr.String(); words != "" {
+	words := c.stderr.String()
+	switch {
+	case strings.Contains(words, "\ngoroutine "): // what the Go runtime says of a crash is not about this machine
+		return Errorf(CodeInternal, "the keeper has crashed: %s", words)
+	case words != "":
 		return &Error{Code: CodeUnsupported, Message: words}
 	}
 	return Errorf(CodeProtocol, "the keeper ended (%v)", c.keeper.ProcessState)
@@ -208,13 +227,36 @@ func (c *Client) request(kind string, body any, files ...*os.File) (*call, error
 	c.waiting[r.id] = r
 	c.mu.Unlock()
 	if err := c.conn.Send(r.id, kind, body, files...); err != nil {
-		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		if !errors.Is(err, net.ErrClosed) && !isGone(err) {
+			c.mu.Lock()
+			delete(c.waiting, r.id)
+			c.mu.Unlock()
 			return nil, err
 		}
 		<-c.done // the reader knows better why
 		return nil, c.ended
 	}
 	return r, nil
+}
+
+// maxStarts is how many programs are being started at once, of containers that are there. Each request takes open files
+// with it, of which the keeper can have only so many.
+const maxStarts = 32
+
+// requestStart is request, and next for the answer that the program has started. It waits for its turn.
+func (c *Client) requestStart(ctx context.Context, kind string, body any, files []*os.File) (*call, *wire.Message, error) {
+	select {
+	case c.starts <- struct{}{}:
+		defer func() { <-c.starts }()
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	r, err := c.request(kind, body, files...)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := c.next(ctx, r)
+	return r, m, err
 }
 
 // next waits for a request's next answer; KindFailed becomes the error. When ctx ends, the request is cancelled: what it
@@ -246,6 +288,28 @@ func (c *Client) lastAnswer(r *call) (*wire.Message, error) {
 	}
 }
 
+// ask sends a request that is answered once and decodes the answer into result, unless that is nil.
+func (c *Client) ask(ctx context.Context, kind string, body, result any, files ...*os.File) error {
+	m, err := c.askMessage(ctx, kind, body, files...)
+	if err != nil {
+		return err
+	}
+	m.CloseFiles()
+	if result == nil {
+		return nil
+	}
+	return m.Decode(result)
+}
+
+// askMessage is ask for answers with files, which the caller then owns.
+func (c *Client) askMessage(ctx context.Context, kind string, body any, files ...*os.File) (*wire.Message, error) {
+	r, err := c.request(kind, body, files...)
+	if err != nil {
+		return nil, err
+	}
+	return c.next(ctx, r)
+}
+
 func (c *Client) cancel(r *call) {
 	c.mu.Lock()
 	delete(c.waiting, r.id)
@@ -255,6 +319,9 @@ func (c *Client) cancel(r *call) {
 }
 
 func failure(m *wire.Message) error {
+	if m.FilesLost {
+		return FilesLost("this process")
+	}
 	if m.Kind != KindFailed {
 		return nil
 	}

@@ -16,24 +16,48 @@ type Streams struct {
 	Stdin, Stdout, Stderr *os.File
 }
 
-// Container is a running or ended program.
+// Container is one container from its creation until it is discarded. Its methods are safe for concurrent use.
 type Container struct {
-	Started
-	// Terminal is the caller's end of the program's terminal, nil without one. The caller closes it.
+	Info
+	// Terminal is the caller's end of the program's terminal, nil without one. Run and each Start set it; the caller closes
+	// it.
 	Terminal *os.File
 
-	client *Client
-	run    *call
+	client     *Client
+	id         uint64 // of the request that made it
+	inTerminal bool
 
-	finished chan struct{}
-	exit     Exit
-	err      error
+	mu      sync.Mutex
+	program *ending // of the program that was started last
 }
 
-// Run starts a container and returns when its program is being executed.
+// Create makes a container that does not run yet: the image is there, its root file system is mounted, and the host's
+// ports are bound.
 //
-// Errors: those of [Client.Pull]; CodeNoProgram, CodeNotExecutable, CodeUnknownUser, CodeMount, CodeLimits, CodeInvalid,
-// CodeNameInUse, CodeUnsupported.
+// Errors: those of [Client.Pull]; CodeUnknownUser, CodeMount, CodeLimits, CodeInvalid, CodeNameInUse, CodeUnsupported.
+func (c *Client) Create(ctx context.Context, spec Spec, progress func(Progress)) (*Container, error) {
+	if err := spec.checkText(); err != nil {
+		return nil, err
+	}
+	r, err := c.request(KindCreate, CreateRequest{Spec: spec})
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.skipProgress(ctx, r, progress)
+	if err != nil {
+		return nil, err
+	}
+	ct := &Container{client: c, id: r.id, inTerminal: spec.Terminal != nil}
+	if err := m.Decode(&ct.Info); err != nil {
+		return nil, err
+	}
+	return ct, nil
+}
+
+// Run creates a container and returns when its program is being executed. The container is discarded at the program's
+// end.
+//
+// Errors: those of [Client.Create] and [Container.Start].
 func (c *Client) Run(ctx context.Context, spec Spec, s Streams, progress func(Progress)) (*Container, error) {
 	if err := spec.checkText(); err != nil {
 		return nil, err
@@ -42,15 +66,26 @@ func (c *Client) Run(ctx context.Context, spec Spec, s Streams, progress func(Pr
 	if err != nil {
 		return nil, err
 	}
-	run, err := c.request(KindRun, RunRequest{Spec: spec}, files...)
+	r, err := c.request(KindRun, RunRequest{Spec: spec}, files...)
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.skipProgress(ctx, run, progress)
+	m, err := c.skipProgress(ctx, r, progress)
 	if err != nil {
 		return nil, err
 	}
-	return c.started(run, m)
+	ct := &Container{client: c, id: r.id, inTerminal: spec.Terminal != nil}
+	if m.Kind == KindStarted {
+		if err := m.Decode(&ct.Info); err != nil {
+			c.cancel(r)
+			m.CloseFiles()
+			return nil, err
+		}
+	}
+	if err := ct.started(r, m); err != nil {
+		return nil, err
+	}
+	return ct, nil
 }
 
 var nullDevice = sync.OnceValues(func() (*os.File, error) { return os.OpenFile(os.DevNull, os.O_RDWR, 0) })
@@ -73,49 +108,75 @@ func (s Streams) files(terminal bool) ([]*os.File, error) {
 	return files, nil
 }
 
-func (c *Client) started(run *call, m *wire.Message) (*Container, error) {
-	if m.Kind != KindStarted {
-		return nil, Errorf(CodeProtocol, "the keeper answered %q to a request to run", m.Kind)
+// Start starts the program of a container that was created, or starts it again after its end; the changed files are then
+// as they were left. It returns when the program is being executed. When ctx ends before, the program is killed.
+//
+// Errors: CodeNoProgram, CodeNotExecutable, CodeMount, CodeInvalid if the program runs, CodeAlreadyFinished after
+// Discard.
+func (ct *Container) Start(ctx context.Context, s Streams) error {
+	files, err := s.files(ct.inTerminal)
+	if err != nil {
+		return err
 	}
-	ct := &Container{client: c, run: run, finished: make(chan struct{})}
-	if err := m.Decode(&ct.Started); err != nil {
-		return nil, err
+	r, m, err := ct.client.requestStart(ctx, KindStart, StartRequest{ct.request()}, files)
+	if err != nil {
+		return err
 	}
-	if len(m.Files) > 0 {
-		ct.Terminal = m.Files[0]
-	}
-	go ct.await()
-	return ct, nil
+	return ct.started(r, m)
 }
 
-func (ct *Container) await() {
-	defer close(ct.finished)
-	m, err := ct.client.next(context.Background(), ct.run)
-	if err == nil {
-		err = m.Decode(&ct.exit)
+// request names the container.
+func (ct *Container) request() ContainerRequest { return ContainerRequest{ct.id} }
+
+// started takes the program over that the request r has started.
+func (ct *Container) started(r *call, m *wire.Message) error {
+	terminal, program, err := ct.client.takeOver(r, m)
+	if err != nil {
+		return err
 	}
-	ct.err = err
+	ct.mu.Lock()
+	defer ct.mu.Unlock()
+	ct.Terminal, ct.program = terminal, program
+	return nil
 }
 
-// Wait blocks until the program has ended. It may be called from many goroutines, and again.
+// Wait blocks until the program that was started last has ended. It may be called from many goroutines, and again.
+//
+// Errors: CodeNotRunning before the first start.
 func (ct *Container) Wait(ctx context.Context) (Exit, error) {
-	select {
-	case <-ct.finished:
-		return ct.exit, ct.err
-	case <-ctx.Done():
-		return Exit{}, ctx.Err()
+	ct.mu.Lock()
+	program := ct.program
+	ct.mu.Unlock()
+	if program == nil {
+		return Exit{}, Errorf(CodeNotRunning, "wait for the container %s: its program was not started", ct.Name)
 	}
+	return program.wait(ctx)
 }
 
 // Signal sends a signal to the container's first process. The kernel drops signals to a pid 1 that has no handler for
 // them, but for SIGKILL and SIGSTOP.
 //
-// Errors: CodeAlreadyFinished.
+// Errors: CodeNotRunning, CodeAlreadyFinished, CodeInvalid.
 func (ct *Container) Signal(ctx context.Context, s syscall.Signal) error {
-	r, err := ct.client.request(KindSignal, SignalRequest{Run: ct.run.id, Signal: int(s)})
-	if err != nil {
-		return err
-	}
-	_, err = ct.client.next(ctx, r)
-	return err
+	return ct.client.ask(ctx, KindSignal, SignalRequest{ContainerRequest: ct.request(), Signal: int(s)}, nil)
+}
+
+// Pause stops everything that runs in the container until Resume. It is idempotent.
+//
+// Errors: CodeNotRunning, CodeAlreadyFinished, CodeInternal.
+func (ct *Container) Pause(ctx context.Context) error {
+	return ct.client.ask(ctx, KindPause, PauseRequest{ct.request()}, nil)
+}
+
+// Resume continues what Pause has stopped. It is idempotent.
+//
+// Errors: CodeNotRunning, CodeAlreadyFinished, CodeInternal.
+func (ct *Container) Resume(ctx context.Context) error {
+	return ct.client.ask(ctx, KindResume, PauseRequest{ct.request()}, nil)
+}
+
+// Discard kills what runs in the container, unmounts its root file system and removes what it left. It returns when all of
+// that is done, and is idempotent. Closing the client does the same for all of its containers.
+func (ct *Container) Discard(ctx context.Context) error {
+	return ct.client.ask(ctx, KindDiscard, DiscardRequest{ct.request()}, nil)
 }

@@ -23,7 +23,7 @@ func TestRunTellsOfItsStartAndEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	if container.ID != "abc" || container.StopSignal != 15 || len(container.Warnings) != 1 || container.Terminal != nil {
-		t.Errorf("started as %+v", container.Started)
+		t.Errorf("started as %+v", container.Info)
 	}
 	for range 2 { // it may be asked again
 		if exit, err := container.Wait(t.Context()); err != nil || exit != (sandbox.Exit{Code: 42}) {

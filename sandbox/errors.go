@@ -37,7 +37,10 @@ const (
 	CodeBlocked         Code = "blocked"          // registries.conf forbids the registry
 	CodeBadImage        Code = "bad-image"        // a manifest, index or configuration is malformed
 	CodeBadConfig       Code = "bad-config"       // a configuration file or the store cannot be used
-	CodeAlreadyFinished Code = "already-finished" // the container has ended
+	CodeAlreadyFinished Code = "already-finished" // the container, or its program, has ended
+	CodeNotRunning      Code = "not-running"      // the container's program was not started
+	CodePort            Code = "port"             // a port of the host cannot be bound
+	CodeRefused         Code = "refused"          // nothing in the container accepts the connection
 )
 
 // Error is a failure that may have crossed the keeper's socket. Compare with errors.Is and a value that has the Code.

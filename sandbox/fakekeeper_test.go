@@ -113,6 +113,7 @@ type fake struct {
 	mu        sync.Mutex
 	runs      map[uint64]chan int // signals to what runs
 	cancelled []string
+	created   map[uint64]*fakeContainer
 }
 
 func newFake(conn *wire.Conn) *fake { return &fake{conn: conn, runs: map[uint64]chan int{}} }
@@ -165,6 +166,16 @@ func (f *fake) handle(m *wire.Message, signals chan int) {
 		f.pull(m, signals)
 	case sandbox.KindRun:
 		f.run(m, signals)
+	case sandbox.KindCreate:
+		f.create(m)
+	case sandbox.KindStart:
+		f.start(m, signals)
+	case sandbox.KindExec:
+		f.exec(m, signals)
+	case sandbox.KindPause, sandbox.KindResume:
+		f.pause(m)
+	case sandbox.KindDiscard:
+		f.discard(m)
 	case sandbox.KindSignal:
 		f.signal(m)
 	case sandbox.KindRemove:
@@ -212,7 +223,11 @@ func (f *fake) run(m *wire.Message, signals chan int) {
 	if m.Decode(&r) != nil {
 		return
 	}
-	switch args := r.Spec.Args; args[0] {
+	f.play(m, &r.Spec, signals)
+}
+
+func (f *fake) play(m *wire.Message, spec *sandbox.Spec, signals chan int) {
+	switch args := spec.Args; args[0] {
 	case "absent":
 		_ = f.conn.Send(m.ID, sandbox.KindFailed, sandbox.Errorf(sandbox.CodeNoProgram, "execute: not there"))
 	case "odd":
@@ -235,7 +250,7 @@ func (f *fake) run(m *wire.Message, signals chan int) {
 		f.started(m, nil)
 		_ = f.conn.Send(m.ID, sandbox.KindDone, sandbox.Exit{})
 	case "terminal":
-		f.terminal(m, r.Spec.Terminal)
+		f.terminal(m, spec.Terminal)
 	case "sleep":
 		f.started(m, nil)
 		s := <-signals
@@ -254,7 +269,7 @@ func (f *fake) started(m *wire.Message, terminal *os.File) {
 	if terminal != nil {
 		files = []*os.File{terminal}
 	}
-	_ = f.conn.Send(m.ID, sandbox.KindStarted, sandbox.Started{ID: "abc", StopSignal: 15, Warnings: []string{"careful"}}, files...)
+	_ = f.conn.Send(m.ID, sandbox.KindStarted, sandbox.Info{ID: "abc", StopSignal: 15, Warnings: []string{"careful"}}, files...)
 }
 
 // terminal hands a pipe over in the place of a terminal, with its size in it.
@@ -275,7 +290,7 @@ func (f *fake) signal(m *wire.Message) {
 	if m.Decode(&r) != nil {
 		return
 	}
-	if !f.kill(r.Run, r.Signal) {
+	if !f.kill(f.programOf(r), r.Signal) {
 		_ = f.conn.Send(m.ID, sandbox.KindFailed, sandbox.Errorf(sandbox.CodeAlreadyFinished, "it has ended"))
 		return
 	}

@@ -1,7 +1,7 @@
 package sandbox
 
 // ProtocolVersion is what a client and its keeper must agree on. It changes whenever a message does.
-const ProtocolVersion = 1
+const ProtocolVersion = 2
 
 // The kinds of messages. A client opens a request with a fresh id; the keeper answers it with events of that id and one
 // KindDone or KindFailed.
@@ -15,7 +15,7 @@ const (
 	KindProgress = "progress" // [Progress]
 	KindHelper   = "helper"   // event [HelperRequest]: the client runs a credential helper and sends KindHelped of the same id
 	KindHelped   = "helped"   // [HelperResult], no answer
-	KindStarted  = "started"  // [Started], with the terminal's file if one was asked for
+	KindStarted  = "started"  // of run: [Info], of start: nothing; with the terminal's file if one was asked for
 	KindDone     = "done"
 	KindFailed   = "failed" // [Error]
 )
@@ -24,6 +24,8 @@ const (
 type Hello struct {
 	Protocol int    `json:"protocol"`
 	Version  string `json:"version"`
+	// UserNamespace is the inode number of the client's user namespace.
+	UserNamespace uint64 `json:"user_namespace,omitempty"`
 }
 
 // PullRequest asks for an image in the store, with its layers unpacked.
@@ -73,24 +75,6 @@ type HelperResult struct {
 // RunRequest asks for a container. Its message carries the program's stdin, stdout and stderr, or nothing with a terminal.
 type RunRequest struct {
 	Spec Spec `json:"spec"`
-}
-
-// Started tells of a program that is being executed.
-type Started struct {
-	// ID names the container: 64 hexadecimal digits.
-	ID string `json:"id"`
-	// StopSignal is the number of the signal that asks the program to end.
-	StopSignal int       `json:"stop_signal"`
-	Image      ImageInfo `json:"image"`
-	// Warnings are about what was asked for and, by leave of the request, not done.
-	Warnings []string `json:"warnings,omitempty"`
-}
-
-// SignalRequest sends a signal to a container's first process.
-type SignalRequest struct {
-	// Run is the id of the request that started the container.
-	Run    uint64 `json:"run"`
-	Signal int    `json:"signal"`
 }
 
 // RemoveRequest removes what a container that was kept left in the store.

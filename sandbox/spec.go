@@ -1,12 +1,13 @@
 package sandbox
 
 import (
+	"fmt"
 	"slices"
 	"unicode/utf8"
 )
 
 // Spec says what to run and how to confine it. It is a plain value: printable, comparable with reflect.DeepEqual, and
-// without effect until [Client.Run]. Its zero value but for Image runs the image as its author meant, with Docker's
+// without effect until [Client.Run] or [Client.Create]. Its zero value but for Image runs the image as its author meant, with Docker's
 // default confinement and no network.
 type Spec struct {
 	// Image is a reference: a registry's name, or one with a transport as in containers-transports(5) (oci:DIR[:TAG],
@@ -46,8 +47,20 @@ type Spec struct {
 	// Keep leaves the changed files in the store below containers/NAME after the end; otherwise they are discarded.
 	Keep bool `json:"keep,omitempty"`
 
+	// Labels add to the image's, for people and programs to tell containers apart.
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// Listed lets other programs of the same user find the container, as `bivouac ps` does, by a socket in the [RuntimeDir].
+	Listed bool `json:"listed,omitempty"`
+
 	// Network is what the program can reach.
 	Network Network `json:"network,omitempty"`
+	// Publish are ports of the host that reach the container.
+	Publish []PortMapping `json:"publish,omitempty"`
+	// PublishAll publishes every port that the image exposes, on free ports of 127.0.0.1.
+	PublishAll bool `json:"publish_all,omitempty"`
+	// HoldPorts has connections to published ports wait until [Container.OpenPorts].
+	HoldPorts bool `json:"hold_ports,omitempty"`
 
 	// CapAdd and CapDrop change Docker's default capability set, as in Docker: CAP_ may be left out, ALL is known.
 	CapAdd  []string `json:"cap_add,omitempty"`
@@ -94,6 +107,20 @@ const (
 	NetworkNone Network = "none" // a loopback of its own and nothing else; also the meaning of ""
 	NetworkHost Network = "host" // the host's network namespace
 )
+
+// PortMapping is a port of the host that reaches one of the container.
+type PortMapping struct {
+	// HostIP is an address of the host; empty means 127.0.0.1.
+	HostIP string `json:"host_ip,omitempty"`
+	// HostPort is the host's port; 0 means a free one.
+	HostPort uint16 `json:"host_port,omitempty"`
+	// HostPortLast, if it is greater than HostPort, is the end of a range of which a free port is taken.
+	HostPortLast uint16 `json:"host_port_last,omitempty"`
+	// Port is the container's port.
+	Port uint16 `json:"port"`
+	// Protocol is tcp or udp; empty means tcp.
+	Protocol string `json:"protocol,omitempty"`
+}
 
 // MountType is the kind of a [Mount].
 type MountType string
@@ -162,9 +189,17 @@ func (s *Spec) checkText() error {
 	for _, m := range s.Mounts {
 		texts = append(texts, m.Source, m.Target)
 	}
+	for name, value := range s.Labels {
+		texts = append(texts, name, value)
+	}
+	return checkUTF8(fmt.Sprintf("run %q", s.Image), texts)
+}
+
+// checkUTF8 names the first text that is not UTF-8.
+func checkUTF8(doing string, texts []string) error {
 	for _, t := range texts {
 		if !utf8.ValidString(t) {
-			return Errorf(CodeInvalid, "run %q: %q is not valid UTF-8", s.Image, t).WithRemedy("pass such bytes in a file, or escaped")
+			return Errorf(CodeInvalid, "%s: %q is not valid UTF-8", doing, t).WithRemedy("pass such bytes in a file, or escaped")
 		}
 	}
 	return nil

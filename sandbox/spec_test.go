@@ -23,6 +23,12 @@ func fill(v reflect.Value) {
 		for i := range v.Len() {
 			fill(v.Index(i))
 		}
+	case reflect.Map:
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(key)
+		fill(value)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, value)
 	case reflect.String:
 		v.SetString("text")
 	case reflect.Bool:
@@ -41,7 +47,8 @@ func fill(v reflect.Value) {
 func TestMessagesTravelWhole(t *testing.T) {
 	for _, message := range []any{
 		&sandbox.RunRequest{}, &sandbox.PullRequest{}, &sandbox.SignalRequest{}, &sandbox.RemoveRequest{},
-		&sandbox.Hello{}, &sandbox.ImageInfo{}, &sandbox.Progress{}, &sandbox.Started{}, &sandbox.Exit{},
+		&sandbox.Hello{}, &sandbox.ImageInfo{}, &sandbox.Progress{}, &sandbox.Info{}, &sandbox.Exit{},
+		&sandbox.CreateRequest{}, &sandbox.StartRequest{}, &sandbox.DiscardRequest{}, &sandbox.ExecRequest{}, &sandbox.ExecInfo{},
 	} {
 		for _, filled := range []bool{false, true} {
 			want := reflect.ValueOf(message)

@@ -50,6 +50,10 @@ func addCompletions(cmd *cobra.Command) {
 		cmd.ValidArgsFunction = completeImages
 	case "images":
 		cmd.ValidArgsFunction = completeFirst(completeImages)
+	case "exec", "port":
+		cmd.ValidArgsFunction = completeFirst(completeContainers)
+	case "rm":
+		cmd.ValidArgsFunction = completeRemovable
 	case "pull":
 		cmd.ValidArgsFunction = completeSources
 	}

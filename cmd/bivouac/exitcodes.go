@@ -33,6 +33,7 @@ var exitCodes = []struct {
 	{sandbox.CodeInvalid, 11, "the request contradicts itself or the image"},
 	{sandbox.CodeProtocol, 12, "the keeper is not there, or is of another version"},
 	{sandbox.CodeAlreadyFinished, 13, "the container has ended"},
+	{sandbox.CodeNotRunning, 14, "the container was not started yet"},
 	{sandbox.CodeBadReference, 20, "the image's name cannot be read"},
 	{sandbox.CodeNotFound, 21, "there is no such image, tag or file"},
 	{sandbox.CodeUnauthorized, 22, "the registry wants other credentials"},
@@ -54,6 +55,8 @@ var exitCodes = []struct {
 	{sandbox.CodeNameInUse, 51, "another container has the name"},
 	{sandbox.CodeMount, 52, "a mount's source or target cannot be used"},
 	{sandbox.CodeLimits, 53, "a limit cannot be enforced"},
+	{sandbox.CodePort, 54, "a port of the host cannot be bound"},
+	{sandbox.CodeRefused, 55, "nothing in the container accepts the connection"},
 	{sandbox.CodeNotExecutable, exitNotExecutable, "the program cannot be executed"},
 	{sandbox.CodeNoProgram, exitNoProgram, "the program is not in the image"},
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,9 @@ func asUsageError(cmd *cobra.Command, err error) error {
 	return usageErrorf("%s; see %q", text, cmd.CommandPath()+" --help")
 }
 
+// runVerbs end with the exit codes of what they run, and so with 125 where others end with what the error is.
+var runVerbs = []string{"run", "exec", "test"}
+
 // conclude prints err, if it has something to say, and returns the exit code.
 func conclude(stderr io.Writer, verb string, err error) int {
 	var exit exitError
@@ -53,7 +57,7 @@ func conclude(stderr io.Writer, verb string, err error) int {
 	switch {
 	case given:
 		return exit.code
-	case err != nil && verb == "run":
+	case err != nil && slices.Contains(runVerbs, verb):
 		return exitRunFailed
 	}
 	return exitCodeOf(err)

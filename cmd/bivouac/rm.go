@@ -3,40 +3,99 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bivouac-run/bivouac/rootfs"
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
 func newRmCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "rm [flags] NAME...",
-		Short: "Remove containers that were kept",
-		Long: `Remove the files that bivouac run --keep left below containers/NAME in the store. They may belong to subordinate ids, so
-that rm -r of the shell cannot.`,
+	force := false
+	cmd := &cobra.Command{
+		Use:   "rm [flags] CONTAINER...",
+		Short: "Remove containers",
+		Long: `Remove containers, and the files that bivouac run --keep left below containers/NAME in the store. These may belong to
+subordinate ids, so that rm -r of the shell cannot. A container that runs is removed with -f alone, which kills it.
+CONTAINER is a name, or an id or its beginning.`,
 		Example: `  bivouac run --keep --name build debian:12 touch /result
-  bivouac rm build`,
+  bivouac rm build
+  bivouac rm -f web`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx, free := interruptible(cmd.Context(), "what was not removed yet is still there")
 			defer free()
-			client, err := startClient(ctx)
-			if err != nil {
-				return causeOf(ctx, err)
-			}
-			return errors.Join(causeOf(ctx, removeAll(ctx, client, names)), client.Close())
+			r := &remover{force: force}
+			return errors.Join(causeOf(ctx, r.removeAll(ctx, names)), r.close())
 		},
 	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill what runs")
+	return cmd
+}
+
+// remover removes containers. A keeper of its own, which has the ids that kept files belong to, is started when it is needed.
+type remover struct {
+	force  bool
+	client *sandbox.Client
+}
+
+func (r *remover) close() error {
+	if r.client == nil {
+		return nil
+	}
+	return r.client.Close()
 }
 
 // removeAll goes on after a failure and returns the first.
-func removeAll(ctx context.Context, client *sandbox.Client, names []string) error {
+func (r *remover) removeAll(ctx context.Context, names []string) error {
 	var first error
 	for _, name := range names {
-		if err := client.Remove(ctx, name); err != nil && first == nil {
+		if err := r.remove(ctx, name); err != nil && first == nil {
 			first = err
 		}
 	}
 	return first
+}
+
+func (r *remover) remove(ctx context.Context, name string) error {
+	c, err := sandbox.Attach(ctx, name)
+	if sandbox.CodeOf(err) == sandbox.CodeNotFound {
+		return r.removeKept(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close() //nolint:errcheck // the container is gone or goes on, whatever becomes of the connection
+	if !r.force && (c.Status.State == sandbox.StateRunning || c.Status.State == sandbox.StatePaused) {
+		return sandbox.Errorf(sandbox.CodeInvalid, "remove container %q: it is running", name).WithRemedy("wait for its end, or kill it: bivouac rm -f %s", name)
+	}
+	// Who runs the container may be gone with its keeper before that can answer.
+	if err := c.Discard(ctx); err != nil && sandbox.CodeOf(err) != sandbox.CodeAlreadyFinished {
+		return err
+	}
+	dir, err := keptDir()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, c.Name)); err != nil {
+		return nil // nothing was kept
+	}
+	return r.removeKept(ctx, c.Name)
+}
+
+func (r *remover) removeKept(ctx context.Context, name string) (err error) {
+	if r.client == nil {
+		if r.client, err = startClient(ctx); err != nil {
+			return err
+		}
+	}
+	return r.client.Remove(ctx, name)
+}
+
+// keptDir is where the store has the files of containers that were kept.
+func keptDir() (string, error) {
+	dir, err := rootfs.DefaultDir()
+	return filepath.Join(dir, "containers"), err
 }

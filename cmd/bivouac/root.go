@@ -15,6 +15,11 @@ var verbs = []struct {
 	make func() *cobra.Command
 }{
 	{"run", newRunCommand},
+	{"test", newTestCommand},
+	{"test-exec", newTestExecCommand},
+	{"ps", newPsCommand},
+	{"port", newPortCommand},
+	{"exec", newExecCommand},
 	{"pull", newPullCommand},
 	{"rm", newRmCommand},
 	{"images", newImagesCommand},

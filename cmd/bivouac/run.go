@@ -82,7 +82,7 @@ func (f *runFlags) supervise(ctx context.Context, spec *sandbox.Spec, s *session
 		return sandbox.Exit{}, err
 	}
 	go signals.forward(ctx, container)
-	if err := s.attach(container); err != nil {
+	if err := s.attach(container.Terminal); err != nil {
 		return sandbox.Exit{}, err
 	}
 	exit, err := f.await(ctx, container)
@@ -111,6 +111,7 @@ func (f *runFlags) start(ctx context.Context, client *sandbox.Client, spec *sand
 	for _, w := range container.Warnings {
 		fmt.Fprintf(os.Stderr, "bivouac: warning: %s\n", w)
 	}
+	f.ports.tell(os.Stderr, container.Ports)
 	return container, nil
 }
 

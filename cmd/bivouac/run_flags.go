@@ -30,6 +30,8 @@ type runFlags struct {
 	cpus                               float64
 	pids                               int64
 	limits                             string
+	labels                             []string
+	ports                              portFlags
 
 	shown []string // the command, for messages
 }
@@ -68,6 +70,8 @@ func (f *runFlags) register(s *pflag.FlagSet) {
 	s.Float64Var(&f.cpus, "cpus", 0, "limit CPU time to `N` CPUs, such as 1.5")
 	s.Int64Var(&f.pids, "pids-limit", 0, "limit the number of processes to `N`")
 	s.StringVar(&f.limits, "limits", "strict", "`strict`: fail where a limit cannot be enforced; best-effort: warn")
+	s.StringArrayVarP(&f.labels, "label", "l", nil, "give the container a label `NAME=VALUE`")
+	f.ports.register(s)
 	s.BoolVar(&f.plainHTTP, "plain-http", false, "allow a registry without TLS that is not on this machine")
 	s.StringVar(&f.caFile, "tls-ca", "", "trust the certificate authorities of `FILE` too")
 	s.BoolVar(&f.ignoreChown, "ignore-chown-errors", false, "give files of unmapped owners to the overflow id")
@@ -80,13 +84,13 @@ func (f *runFlags) spec(set *pflag.FlagSet, args []string) (*sandbox.Spec, error
 	s := &sandbox.Spec{
 		Image: args[0], Args: args[1:], Name: f.name, Hostname: f.hostname, User: f.user, WorkingDir: f.workdir,
 		StopSignal: f.stopSignal, Init: f.init, ReadOnly: f.readOnly, Keep: f.keep, Network: sandbox.Network(f.network),
-		CapAdd: f.capAdd, CapDrop: f.capDrop,
+		CapAdd: f.capAdd, CapDrop: f.capDrop, Listed: true,
 		Get: sandbox.ImageOptions{
 			Pull: sandbox.PullPolicy(f.pull), Platform: f.platform, PlainHTTP: f.plainHTTP, CAFile: f.caFile, IgnoreChownErrors: f.ignoreChown,
 		},
 	}
 	for _, step := range []func(*sandbox.Spec) error{
-		f.checkChoices, f.setEnv, f.setMounts, f.setSecurity, f.setUlimits, f.setLimits, f.setUnpacked, f.setTerminal, f.setHostDefaults,
+		f.checkChoices, f.setEnv, f.setLabels, f.ports.setPorts, f.setMounts, f.setSecurity, f.setUlimits, f.setLimits, f.setUnpacked, f.setTerminal, f.setHostDefaults,
 	} {
 		if err := step(s); err != nil {
 			return nil, err
@@ -140,6 +144,20 @@ func (f *runFlags) setEnv(s *sandbox.Spec) error {
 		} else if given {
 			s.Env = append(s.Env, e)
 		}
+	}
+	return nil
+}
+
+func (f *runFlags) setLabels(s *sandbox.Spec) error {
+	for _, text := range f.labels {
+		name, value, _ := strings.Cut(text, "=")
+		if name == "" {
+			return fmt.Errorf("--label %q: needs NAME=VALUE or NAME", text)
+		}
+		if s.Labels == nil {
+			s.Labels = map[string]string{}
+		}
+		s.Labels[name] = value
 	}
 	return nil
 }

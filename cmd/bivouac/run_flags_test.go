@@ -52,7 +52,7 @@ func refuseRun(t *testing.T, args []string, parts ...string) {
 
 func TestWithoutFlagsTheImageDecides(t *testing.T) {
 	want := &sandbox.Spec{
-		Image: "alpine", Args: []string{}, Network: sandbox.NetworkNone, Get: sandbox.ImageOptions{Pull: sandbox.PullMissing},
+		Image: "alpine", Args: []string{}, Listed: true, Network: sandbox.NetworkNone, Get: sandbox.ImageOptions{Pull: sandbox.PullMissing},
 	}
 	if got := mustParseRun(t, "alpine"); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -62,12 +62,12 @@ func TestWithoutFlagsTheImageDecides(t *testing.T) {
 func TestFlagsReachTheSpecification(t *testing.T) {
 	want := &sandbox.Spec{
 		Image: "alpine", Args: []string{"echo", "-n", "--name=x"}, Name: "n", Hostname: "h", User: "u:g", WorkingDir: "/w", StopSignal: "INT",
-		Init: true, ReadOnly: true, Keep: true, Network: sandbox.NetworkHost, CapAdd: []string{"SYS_TIME", "CHOWN"}, CapDrop: []string{"ALL"},
+		Labels: map[string]string{"a": "b=c", "d": ""}, Listed: true, Init: true, ReadOnly: true, Keep: true, Network: sandbox.NetworkHost, CapAdd: []string{"SYS_TIME", "CHOWN"}, CapDrop: []string{"ALL"},
 		Get: sandbox.ImageOptions{
 			Pull: sandbox.PullAlways, Platform: "linux/arm64", PlainHTTP: true, CAFile: "ca.pem", IgnoreChownErrors: true, MaxUnpackedSize: 1 << 30,
 		},
 	}
-	got := mustParseRun(t, "--name", "n", "--hostname", "h", "-u", "u:g", "-w", "/w", "--stop-signal", "INT", "--init", "--read-only", "--keep",
+	got := mustParseRun(t, "--name", "n", "--hostname", "h", "-u", "u:g", "-w", "/w", "--stop-signal", "INT", "-l", "a=b=c", "--label", "d", "--init", "--read-only", "--keep",
 		"--net", "host", "--cap-add", "SYS_TIME,CHOWN", "--cap-drop", "ALL", "--pull", "always", "--platform", "linux/arm64", "--plain-http",
 		"--tls-ca", "ca.pem", "--ignore-chown-errors", "--max-unpacked-size", "1g", "alpine", "echo", "-n", "--name=x")
 	if !reflect.DeepEqual(got, want) {

@@ -107,19 +107,19 @@ func (s *session) started() {
 
 // attach connects the program's terminal, if it has one. Until then our own terminal works as ever: it shows the progress
 // of a pull, and Ctrl-C ends that.
-func (s *session) attach(c *sandbox.Container) error {
-	if c.Terminal == nil {
+func (s *session) attach(terminal *os.File) error {
+	if terminal == nil {
 		return nil
 	}
-	resize(c.Terminal)
-	go followSize(c.Terminal)
+	resize(terminal)
+	go followSize(terminal)
 	s.outputs.Go(func() {
-		_, _ = io.Copy(os.Stdout, c.Terminal) // EIO when the last program of the terminal is gone
+		_, _ = io.Copy(os.Stdout, terminal) // EIO when the last program of the terminal is gone
 	})
 	if !s.interactive {
 		return nil
 	}
-	go func() { _, _ = io.Copy(c.Terminal, os.Stdin) }()
+	go func() { _, _ = io.Copy(terminal, os.Stdin) }()
 	return s.enterRaw()
 }
 

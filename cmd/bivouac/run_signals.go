@@ -7,8 +7,6 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/bivouac-run/bivouac/sandbox"
 )
 
 func signalOf(number int) syscall.Signal { return syscall.Signal(number) }
@@ -56,9 +54,14 @@ func (s *signals) cancelSoon(sig os.Signal, cancel context.CancelCauseFunc, done
 	}
 }
 
+// signalled is what can be sent signals: a container, or what was executed in one.
+type signalled interface {
+	Signal(ctx context.Context, s syscall.Signal) error
+}
+
 // forward passes signals on. A second interrupt kills: the program may have no handler for the first, and as process 1 then
 // does not get it.
-func (s *signals) forward(ctx context.Context, c *sandbox.Container) {
+func (s *signals) forward(ctx context.Context, to signalled) {
 	interrupts := 0
 	for sig := range s.ch {
 		if sig == syscall.SIGINT {
@@ -66,6 +69,6 @@ func (s *signals) forward(ctx context.Context, c *sandbox.Container) {
 				sig = syscall.SIGKILL
 			}
 		}
-		_ = c.Signal(ctx, sig.(syscall.Signal)) // it may have ended
+		_ = to.Signal(ctx, sig.(syscall.Signal)) // it may have ended
 	}
 }

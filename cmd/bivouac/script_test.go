@@ -27,12 +27,25 @@ func TestScripts(t *testing.T) {
 			env.Setenv("BIVOUAC_HOME", filepath.Join(env.WorkDir, "store"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("USER", os.Getenv("USER"))
+			env.Setenv("GOCACHE", goCache())
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"image": imageCommand, "exits": exitsCommand,
+			"image": imageCommand, "exits": exitsCommand, "waitfor": waitForCommand,
 		},
 	})
+}
+
+// goCache is where the go command of scripts finds what was built before.
+func goCache() string {
+	if dir := os.Getenv("GOCACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "go-build")
 }
 
 // exitsCommand is `exits CODE PROGRAM [ARG...]`: the program must end with the code.
@@ -51,6 +64,15 @@ func exitsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if got := ts.ReadFile(filepath.Join(ts.Getenv("WORK"), ".code")); got != args[0]+"\n" {
 		ts.Fatalf("exit code %s instead of %d:\n%s", got, want, ts.ReadFile(filepath.Join(ts.Getenv("WORK"), ".stderr")))
 	}
+}
+
+// waitForCommand is `waitfor COUNT PROGRAM [ARG...]`: run the program until it prints that many lines.
+func waitForCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: waitfor COUNT PROGRAM [ARG...]")
+	}
+	script := `n=$1; shift; for i in $(seq 200); do test "$("$@" | wc -l)" = "$n" && exit; sleep 0.05; done; exit 1`
+	ts.Check(ts.Exec("sh", append([]string{"-c", script, "sh"}, args...)...))
 }
 
 // imageCommand is `image DIR`: make DIR an OCI image layout with the image "tiny", which has one file.

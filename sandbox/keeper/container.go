@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
@@ -21,6 +22,8 @@ import (
 	"github.com/bivouac-run/bivouac/rootfs/filelock"
 	"github.com/bivouac-run/bivouac/rootfs/overlay"
 	"github.com/bivouac-run/bivouac/sandbox"
+	"github.com/bivouac-run/bivouac/sandbox/network"
+	"github.com/bivouac-run/bivouac/userns/emulate"
 )
 
 // container is one container from its creation until it is discarded.
@@ -32,7 +35,8 @@ type container struct {
 	area  *area
 	// mounted are the mounts of the root file system, in their order.
 	mounted []string
-	kept    string // directory of the store that holds the changed files, if they are to be kept
+	host    *hostRecord // with host:
+	kept    string      // directory of the store that holds the changed files, if they are to be kept
 	name    *filelock.Lock
 
 	proc     *process
@@ -41,11 +45,30 @@ type container struct {
 	config   *configs.Config
 	warnings []string
 
+	emulation *emulate.State // of ids, for users who have one
+
 	lc       *libcontainer.Container
 	first    *libcontainer.Process
-	ran      bool       // the program was executed
-	exited   chan error // what waiting for the first process returned
+	exited   <-chan error // what waiting for the first process returns; nil before there is one
 	terminal *os.File
+
+	ports *network.Ports // nil without published ones
+
+	starting sync.Mutex // while a start is under way
+	released sync.Once
+	discard  func() error // see [container.remove]
+
+	pausing  sync.RWMutex // held for reading while a session starts, for writing to pause, resume and settle
+	paused   atomic.Bool
+	stopped  map[int]bool // the processes that pause has stopped, by their numbers in the keeper's pid namespace
+	sessions sync.Map     // by the id of the request that started each: *session
+
+	created    time.Time
+	mu         sync.Mutex
+	detached   bool     // it outlives the caller
+	last       *program // the one that was started last
+	ran        bool     // a program was executed
+	discarding bool
 }
 
 // create makes everything of a container but its processes.
@@ -57,10 +80,11 @@ func (k *keeper) create(ctx context.Context, spec *sandbox.Spec, a *asker) (_ *c
 	if err != nil {
 		return nil, err
 	}
-	c := &container{k: k, id: newID(), spec: spec, image: image, exited: make(chan error, 1)}
+	c := &container{k: k, id: newID(), spec: spec, image: image, emulation: emulate.NewState()}
+	c.discard = sync.OnceValue(c.remove)
 	defer func() {
 		if err != nil {
-			c.discard()
+			_ = c.discard()
 		}
 	}()
 	if c.area, err = k.scratch.area(c.id); err != nil {
@@ -72,7 +96,16 @@ func (k *keeper) create(ctx context.Context, spec *sandbox.Spec, a *asker) (_ *c
 	if err := c.mountRoot(); err != nil {
 		return nil, err
 	}
-	return c, c.configure()
+	if err := c.configure(); err != nil {
+		return nil, err
+	}
+	c.emulation.Begin(c.emulated())
+	if err := c.bindPorts(); err != nil {
+		return nil, err
+	}
+	c.created = time.Now()
+	k.show(c)
+	return c, nil
 }
 
 // newID returns 64 hexadecimal digits, as other tools' ids are.
@@ -160,70 +193,49 @@ func contains(extents []extent, id int) bool {
 	return slices.ContainsFunc(extents, func(e extent) bool { return e.first <= int64(id) && int64(id) < e.first+e.size })
 }
 
-func (c *container) started() sandbox.Started {
-	return sandbox.Started{ID: c.id, StopSignal: c.proc.stopSignal, Image: imageInfo(c.image), Warnings: c.warnings}
+// displayName is what people call the container.
+func (c *container) displayName() string { return firstOf(c.spec.Name, c.id[:12]) }
+
+// release gives up the container's root file system and its name, once. Nothing runs in it any more.
+func (c *container) release() (err error) {
+	c.released.Do(func() {
+		err = c.unmount()
+		if !c.ran {
+			c.forget()
+		}
+		c.name.Unlock()
+	})
+	return err
 }
 
-func (c *container) signal(s syscall.Signal) error {
-	if s < 0 || s > 64 {
-		return syscall.EINVAL
-	}
-	return c.first.Signal(s)
-}
-
-// wait returns how the program ended. When ctx ends before, the program is killed.
-func (c *container) wait(ctx context.Context) (sandbox.Exit, error) {
-	var err error
-	select {
-	case err = <-c.exited:
-	case <-ctx.Done():
-		_ = c.first.Signal(syscall.SIGKILL)
-		return sandbox.Exit{}, <-c.exited
-	}
-	exit := sandbox.Exit{}
-	var status *exec.ExitError
-	switch {
-	case err == nil:
-	case errors.As(err, &status):
-		exit = exitOf(status.Sys().(syscall.WaitStatus))
-	default:
-		return exit, fmt.Errorf("wait for the container: %w", err)
-	}
-	exit.OOMKilled = c.oomKilled()
-	if c.spec.Keep {
-		exit.Kept = c.kept
-	}
-	return exit, nil
-}
-
-func exitOf(s syscall.WaitStatus) sandbox.Exit {
-	if s.Signaled() {
-		return sandbox.Exit{Code: 128 + int(s.Signal()), Signal: int(s.Signal())}
-	}
-	return sandbox.Exit{Code: s.ExitStatus()}
-}
-
-// unmount detaches the root file system, once.
-func (c *container) unmount() {
+// unmount detaches the root file system.
+func (c *container) unmount() error {
+	var errs []error
 	for _, m := range slices.Backward(c.mounted) {
-		_ = overlay.Unmount(m)
+		errs = append(errs, overlay.Unmount(m))
 	}
 	c.mounted = nil
+	return errors.Join(errs...)
 }
 
-// discard ends and removes what there is of the container; what fails here ends with the keeper.
-func (c *container) discard() {
-	if c.lc != nil {
-		_ = c.lc.Signal(syscall.SIGKILL)
-		_ = c.lc.Destroy()
+// remove ends and removes what there is of the container, and returns once it is gone. What fails here ends with the
+// keeper.
+func (c *container) remove() error {
+	defer c.noLongerDetached()
+	c.mu.Lock()
+	c.discarding = true
+	c.mu.Unlock()
+	c.k.doors.close(c)
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	if c.last != nil {
+		c.last.kill()
 	}
+	c.settle()
 	c.closeTerminal()
+	err := errors.Join(c.releasePorts(), c.release())
 	if c.area != nil {
-		c.unmount()
-		c.area.remove()
+		err = errors.Join(err, c.area.remove())
 	}
-	if !c.ran {
-		c.forget()
-	}
-	c.name.Unlock()
+	return err
 }

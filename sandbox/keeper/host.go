@@ -34,6 +34,7 @@ func (c *container) mountHost() error {
 			WithRemedy("use Linux 6.6 or later, without --keep")
 	}
 	t := &hostTree{c: c}
+	c.host = &hostRecord{copy: filepath.Join(c.area.dir, "shown")}
 	if err := t.listMounts(); err != nil {
 		return err
 	}
@@ -96,8 +97,12 @@ func (t *hostTree) directory(dir string) error {
 	if err := os.Mkdir(target, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("create %s: %w", dir, noSpace(err))
 	}
-	if err := os.Chmod(target, st.Mode().Perm()|st.Mode()&os.ModeSticky); err != nil {
+	mode := st.Mode().Perm() | st.Mode()&os.ModeSticky
+	if err := os.Chmod(target, mode); err != nil {
 		return fmt.Errorf("create %s: %w", dir, err)
+	}
+	if err := t.c.host.directory(dir, mode); err != nil {
+		return err
 	}
 	if slices.Contains(ownDirectories, dir) || t.hidden(dir) || !readable(dir) {
 		return nil
@@ -143,7 +148,7 @@ func (t *hostTree) entry(path string, kind os.FileMode) error {
 		if err != nil {
 			return nil // gone meanwhile
 		}
-		return os.Symlink(link, target)
+		return errors.Join(os.Symlink(link, target), t.c.host.symlink(link, path))
 	case 0:
 		return t.file(path, target)
 	default:
@@ -160,6 +165,7 @@ func (t *hostTree) file(path, target string) error {
 		return fmt.Errorf("bind %s: %w", path, err)
 	}
 	t.c.mounted = append(t.c.mounted, target)
+	t.c.host.file(path)
 	// Flags that the machine's mount has are locked and must be repeated.
 	var st unix.Statfs_t
 	if err := unix.Statfs(target, &st); err != nil {
@@ -181,11 +187,15 @@ func (t *hostTree) overlay(dir, target string) error {
 			return fmt.Errorf("create scratch directory: %w", noSpace(err))
 		}
 	}
+	t.c.host.overlay(dir, upper)
 	if err := copyMode([]string{dir}, upper); err != nil {
 		return err
 	}
 	if err := adopt(dir, upper); err != nil {
 		return fmt.Errorf("prepare %s of the machine: %w", dir, err)
+	}
+	if err := hideSockets(dir, upper); err != nil {
+		return err
 	}
 	return t.c.mountOverlay(target, overlay.Options{Lower: []string{dir}, Upper: upper, Work: work, ReadOnly: t.c.spec.ReadOnly})
 }

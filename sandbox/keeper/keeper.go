@@ -39,7 +39,7 @@ func Main() int {
 	if err != nil {
 		return complain(errors.New("keeper: there is no socket on descriptor 3; it is started by bivouac run or by the Go packages, not by hand"))
 	}
-	serve(conn)
+	offMainThread(func() { serve(conn) })
 	return 0
 }
 
@@ -88,8 +88,11 @@ type keeper struct {
 	home, run  string
 	uids, gids []extent
 	unified    bool
+	children   children
+	slots      slots
 	// scratch is where changed files go until they are discarded.
 	scratch *scratch
+	doors   doors
 	// cgroups tells that there have been cgroups, which the kernel does not remove.
 	cgroups atomic.Bool
 }
@@ -99,7 +102,8 @@ func newKeeper() (*keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keeper{uids: extents(ids.UIDs), gids: extents(ids.GIDs)}
+	k := &keeper{slots: newSlots(), uids: extents(ids.UIDs), gids: extents(ids.GIDs)}
+	k.doors.receive = (*server).receive
 	go prepareFilters(k.single())
 	if err := k.openStore(ids); err != nil {
 		return nil, err

@@ -15,21 +15,36 @@ import (
 // "quick" our C code (stage.c) or an error. Empty is our C code where it can, otherwise libcontainer's.
 const startEnv = "BIVOUAC_START"
 
+// The ways that startEnv chooses from.
+const (
+	wayStock = "stock"
+	wayQuick = "quick"
+)
+
+func startWay() (string, error) {
+	switch way := os.Getenv(startEnv); way {
+	case "", wayStock, wayQuick:
+		return way, nil
+	default:
+		return "", sandbox.Errorf(sandbox.CodeInvalid, "start container: %s=%q is not known", startEnv, way).WithRemedy("set it to stock or quick, or unset it")
+	}
+}
+
 // startQuickly tells whether it has the last word on whether the container runs. Without a terminal, on Linux 5.12 or
 // newer, and with mounts that can be said in steps, it mostly has.
 func (c *container) startQuickly(stdio []*os.File) (done bool, err error) {
-	way := os.Getenv(startEnv)
-	if way != "" && way != "stock" && way != "quick" {
-		return true, sandbox.Errorf(sandbox.CodeInvalid, "start container: %s=%q is not known", startEnv, way).WithRemedy("set it to stock or quick, or unset it")
+	way, err := startWay()
+	if err != nil {
+		return true, err
 	}
-	if way != "stock" {
+	if way != wayStock {
 		c.plan.stage = c.quickStage()
 	}
 	if c.plan.stage == nil {
-		return way == "quick", errNotQuick(way)
+		return way == wayQuick, errNotQuick(way)
 	}
 	failed, err := c.attempt(stdio)
-	if failed == nil || way == "quick" {
+	if failed == nil || way == wayQuick {
 		return true, errors.Join(failed, err)
 	}
 	c.warnings = append(c.warnings, fmt.Sprintf("the quick start failed (%v), libcontainer's init did it", failed))
@@ -37,7 +52,7 @@ func (c *container) startQuickly(stdio []*os.File) (done bool, err error) {
 }
 
 func errNotQuick(way string) error {
-	if way != "quick" {
+	if way != wayQuick {
 		return nil
 	}
 	return sandbox.Errorf(sandbox.CodeUnsupported, "start container: not with %s=quick: it has a terminal or mounts below /proc, or the kernel is older than 5.12", startEnv).WithRemedy("unset it")
@@ -72,4 +87,18 @@ func (c *container) explain(s *socket, err error) error {
 		return fmt.Errorf("mount %s on %s: %w", step.source, step.target, r.errno)
 	}
 	return errors.New(r.String())
+}
+
+// quickJoin is nil where libcontainer's own init is to execute the session's program.
+func (x *session) quickJoin(way string) *stage {
+	if way == wayStock || x.spec.Terminal != nil || !hasMountAttributes() {
+		return nil
+	}
+	return newJoin(x.process.Capabilities, x.user, x.c.k.single(), x.process.Cwd)
+}
+
+// isOfProgram tells whether all went well but for the program itself.
+func isOfProgram(err error) bool {
+	code := sandbox.CodeOf(err)
+	return code == sandbox.CodeNoProgram || code == sandbox.CodeNotExecutable
 }

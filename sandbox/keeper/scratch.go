@@ -52,11 +52,7 @@ func diskScratch(parent string) (*scratch, error) {
 	}
 	removeStale(parent)
 	// The lock comes first: a directory without one is nobody's.
-	dir := filepath.Join(parent, newID()[:12])
-	lock, err := filelock.Try(dir + lockSuffix)
-	if err == nil && lock == nil { // a random name
-		err = errors.New("somebody else has it")
-	}
+	dir, lock, err := lockedName(parent)
 	if err != nil {
 		return nil, fmt.Errorf("lock scratch directory: %w", noSpace(err))
 	}
@@ -68,6 +64,18 @@ func diskScratch(parent string) (*scratch, error) {
 }
 
 const lockSuffix = ".lock"
+
+// lockedName returns a name of nobody's, and its lock. A keeper that looks for what others have left may take a lock for
+// left whose file was just made: then there is another name.
+func lockedName(parent string) (string, *filelock.Lock, error) {
+	for range 100 {
+		dir := filepath.Join(parent, newID()[:12])
+		if lock, err := filelock.Try(dir + lockSuffix); lock != nil || err != nil {
+			return dir, lock, err
+		}
+	}
+	return "", nil, errors.New("others take every name")
+}
 
 // close removes a directory on disk once every container is discarded.
 func (s *scratch) close() {
@@ -106,9 +114,7 @@ func (s *scratch) area(id string) (*area, error) {
 }
 
 // remove discards everything. Removal in memory happens anyway when the keeper ends.
-func (a *area) remove() {
-	_ = unpack.Remove(a.dir)
-}
+func (a *area) remove() error { return unpack.Remove(a.dir) }
 
 func noSpace(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {

@@ -2,10 +2,8 @@ package keeper
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"os"
 	"sync"
-	"syscall"
 
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/sandbox/wire"
@@ -21,38 +19,65 @@ type server struct {
 	cancels    map[uint64]context.CancelFunc
 	helped     map[uint64]chan sandbox.HelperResult
 	containers map[uint64]*container
+
+	users uint64        // the inode number of the caller's user namespace
+	door  *door         // where a guest came in, nil for the caller
+	left  chan struct{} // closed when a guest has left
 }
 
-// serve returns when the caller is gone. Whatever still runs is ended by the kernel when this process exits.
+func newServer(conn *wire.Conn, k func() (*keeper, error)) *server {
+	return &server{
+		conn: conn, keeper: k, cancels: map[uint64]context.CancelFunc{}, helped: map[uint64]chan sandbox.HelperResult{},
+		containers: map[uint64]*container{}, left: make(chan struct{}),
+	}
+}
+
+// serve returns when the caller is gone, and with it every container that is not to outlive it. Whatever still runs is
+// ended by the kernel when this process exits.
 func serve(conn *wire.Conn) {
-	s := &server{conn: conn, cancels: map[uint64]context.CancelFunc{}, helped: map[uint64]chan sandbox.HelperResult{}, containers: map[uint64]*container{}, keeper: sync.OnceValues(newKeeper)}
+	s := newServer(conn, sync.OnceValues(newKeeper))
 	go func() { _, _ = s.keeper() }() // while the first request is on its way
 	if s.greet() != nil {
 		return
 	}
+	s.receive()
+	s.close()
+}
+
+// receive starts what is asked for, until the other side is gone.
+func (s *server) receive() {
 	for {
-		m, err := conn.Receive()
+		m, err := s.conn.Receive()
 		if err != nil {
-			break
+			return
 		}
 		s.dispatch(m)
 	}
-	s.close()
 }
 
 // close leaves everything to the kernel, which ends it all with this process, but for files on disk and cgroups.
 func (s *server) close() {
 	k, err := s.keeper()
-	if err != nil || !k.scratch.onDisk && !k.cgroups.Load() {
+	if err != nil {
 		return
 	}
+	k.doors.lock((*container).isDetached)
+	s.outliveCaller(k)
+	if !k.scratch.onDisk && !k.cgroups.Load() {
+		return
+	}
+	s.cancelAll()
+	s.handlers.Wait()
+	s.discardAll()
+	k.scratch.close()
+}
+
+func (s *server) cancelAll() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, cancel := range s.cancels {
 		cancel()
 	}
-	s.mu.Unlock()
-	s.handlers.Wait()
-	k.scratch.close()
 }
 
 // greet answers the caller's greeting with our own; it is the caller's part to refuse another version.
@@ -62,6 +87,15 @@ func (s *server) greet() error {
 		return err
 	}
 	m.CloseFiles()
+	var h sandbox.Hello
+	if err := m.Decode(&h); err != nil {
+		return err
+	}
+	s.users = h.UserNamespace
+	return s.sendHello()
+}
+
+func (s *server) sendHello() error {
 	return s.conn.Send(0, sandbox.KindHello, sandbox.Hello{Protocol: sandbox.ProtocolVersion, Version: sandbox.Version})
 }
 
@@ -70,6 +104,9 @@ func (s *server) dispatch(m *wire.Message) {
 	case sandbox.KindCancel:
 		m.CloseFiles()
 		s.cancel(m.ID)
+		if s.door == nil { // a guest's containers are somebody else's
+			s.handlers.Go(func() { _ = s.discard(m.ID) })
+		}
 		return
 	case sandbox.KindHelped:
 		m.CloseFiles()
@@ -97,9 +134,10 @@ func (s *server) cancel(id uint64) {
 	}
 }
 
-// outcome is how a request ended; clean runs after the answer.
+// outcome is how a request ended. The files go with the answer and are closed then; clean runs after it.
 type outcome struct {
 	body  any
+	files []*os.File
 	err   error
 	clean func()
 }
@@ -109,7 +147,10 @@ func (s *server) answer(id uint64, o outcome) {
 	if o.err != nil {
 		_ = s.conn.Send(id, sandbox.KindFailed, toWire(o.err))
 	} else {
-		_ = s.conn.Send(id, sandbox.KindDone, o.body)
+		_ = s.conn.Send(id, sandbox.KindDone, o.body, o.files...)
+	}
+	for _, f := range o.files {
+		_ = f.Close()
 	}
 	if o.clean != nil {
 		o.clean()
@@ -121,18 +162,53 @@ func (s *server) handle(ctx context.Context, m *wire.Message) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
-	switch m.Kind {
-	case sandbox.KindPull:
-		return s.pull(ctx, k, m)
-	case sandbox.KindRun:
-		return s.run(ctx, k, m)
-	case sandbox.KindRemove:
-		return outcome{err: k.remove(m)}
-	case sandbox.KindSignal:
-		return outcome{err: s.signal(m)}
-	default:
+	if s.door == nil {
+		k.doors.users.Store(s.users)
+	}
+	if m.FilesLost {
+		return outcome{err: sandbox.FilesLost("the keeper")}
+	}
+	h, ok := handlers[m.Kind]
+	if !ok {
 		return outcome{err: sandbox.Errorf(sandbox.CodeProtocol, "the keeper does not know the request %q", m.Kind)}
 	}
+	return h(s, ctx, k, m)
+}
+
+// handler answers one request. Whatever it starts ends with ctx, which ends with the request.
+type handler = func(s *server, ctx context.Context, k *keeper, m *wire.Message) outcome
+
+// handlers are the requests that the keeper knows.
+var handlers = map[string]handler{
+	sandbox.KindPull:    (*server).pull,
+	sandbox.KindRun:     (*server).run,
+	sandbox.KindCreate:  (*server).create,
+	sandbox.KindStart:   (*server).start,
+	sandbox.KindExec:    (*server).exec,
+	sandbox.KindPause:   about((*container).pause),
+	sandbox.KindResume:  about((*container).resume),
+	sandbox.KindSignal:  about((*container).signal),
+	sandbox.KindDiscard: (*server).discardAsked,
+
+	sandbox.KindDial:           (*server).dial,
+	sandbox.KindAwaitListening: about((*container).awaitListening),
+	sandbox.KindListening:      about((*container).listening),
+	sandbox.KindOpenPorts:      about((*container).openPorts),
+	sandbox.KindProcesses:      about((*container).processes),
+	sandbox.KindStats:          about((*container).stats),
+
+	sandbox.KindOpenFile:  (*server).openFile,
+	sandbox.KindStatFile:  askFiles(statFile),
+	sandbox.KindListFiles: askFiles(listFiles),
+	sandbox.KindReadLink:  askFiles(readLink),
+	sandbox.KindCopyTo:    (*server).copyTo,
+	sandbox.KindCopyFrom:  (*server).copyFrom,
+	sandbox.KindChanges:   about((*container).changes),
+
+	sandbox.KindAttach: (*server).attach,
+	sandbox.KindWait:   about((*container).waitForEnd),
+	sandbox.KindDetach: (*server).detach,
+	sandbox.KindRemove: (*server).remove,
 }
 
 func (s *server) pull(ctx context.Context, k *keeper, m *wire.Message) outcome {
@@ -147,67 +223,6 @@ func (s *server) pull(ctx context.Context, k *keeper, m *wire.Message) outcome {
 	return outcome{body: imageInfo(image)}
 }
 
-func (s *server) run(ctx context.Context, k *keeper, m *wire.Message) outcome {
-	var r sandbox.RunRequest
-	if err := m.Decode(&r); err != nil {
-		return outcome{err: err}
-	}
-	c, err := k.create(ctx, &r.Spec, s.asker(ctx, m.ID))
-	if err != nil {
-		return outcome{err: err}
-	}
-	if err := c.start(m.Files); err != nil {
-		c.discard()
-		return outcome{err: err}
-	}
-	c.ran = true
-	m.CloseFiles()
-	s.remember(m.ID, c)
-	if err := s.announce(m.ID, c); err != nil {
-		return outcome{err: err, clean: c.discard}
-	}
-	exit, err := c.wait(ctx)
-	s.remember(m.ID, nil)
-	if c.name != nil { // whoever hears of the end may use the name at once
-		c.unmount()
-		c.name.Unlock()
-	}
-	return outcome{body: exit, err: err, clean: c.discard}
-}
-
-func (s *server) announce(id uint64, c *container) error {
-	err := s.conn.Send(id, sandbox.KindStarted, c.started(), c.terminalFiles()...)
-	c.closeTerminal()
-	if err != nil {
-		return fmt.Errorf("announce container: %w", err)
-	}
-	return nil
-}
-
-func (s *server) remember(id uint64, c *container) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c == nil {
-		delete(s.containers, id)
-		return
-	}
-	s.containers[id] = c
-}
-
-func (s *server) signal(m *wire.Message) error {
-	var r sandbox.SignalRequest
-	if err := m.Decode(&r); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	c := s.containers[r.Run]
-	s.mu.Unlock()
-	if c == nil {
-		return sandbox.Errorf(sandbox.CodeAlreadyFinished, "signal the container: it has ended")
-	}
-	err := c.signal(syscall.Signal(r.Signal))
-	if errors.Is(err, syscall.EINVAL) {
-		return sandbox.Errorf(sandbox.CodeInvalid, "send signal %d: no such signal", r.Signal)
-	}
-	return err
+func (s *server) remove(_ context.Context, k *keeper, m *wire.Message) outcome {
+	return outcome{err: k.remove(m)}
 }

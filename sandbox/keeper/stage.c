@@ -137,8 +137,17 @@ static void await_start(void) {
 	close(fifo);
 }
 
-static void make_container(const struct plan *p) {
-	int sync = descriptor("_LIBCONTAINER_SYNCPIPE");
+// confine does what is the last thing of libcontainer's part: from here on the process is what the program will be.
+static void confine(const struct plan *p, int sync) {
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		plan_fail(STAGE_USER, 125);
+	parent(sync, "{\"type\":\"procReady\",\"flags\":0}", "\"procRun\"");
+	stage_user(p);
+	close(sync);
+	close(descriptor("_LIBCONTAINER_LOGPIPE"));
+}
+
+static void make_container(const struct plan *p, int sync) {
 	if (p->h->flags & PLAN_LOOPBACK)
 		raise_loopback();
 	int root = open_root(p->stage[STRING_ROOT]);
@@ -150,12 +159,9 @@ static void make_container(const struct plan *p) {
 	make_directory(p->stage[STRING_DIRECTORY]);
 	stage_restrictions(p);
 	umask(022);
-	if (sethostname(p->stage[STRING_HOSTNAME], strlen(p->stage[STRING_HOSTNAME])) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (sethostname(p->stage[STRING_HOSTNAME], strlen(p->stage[STRING_HOSTNAME])) < 0)
 		plan_fail(STAGE_USER, 125);
-	parent(sync, "{\"type\":\"procReady\",\"flags\":0}", "\"procRun\"");
-	stage_user(p);
-	close(sync);
-	close(descriptor("_LIBCONTAINER_LOGPIPE"));
+	confine(p, sync);
 	await_start();
 }
 
@@ -169,24 +175,39 @@ static _Noreturn void become_init(void) {
 	plan_fail(STAGE_FORK, 125);
 }
 
-// wanted tells whether libcontainer executes this program as the init of a container whose plan has this stage.
-static int wanted(void) {
+// What libcontainer executes this program for.
+enum role { ROLE_NONE, ROLE_INIT, ROLE_JOIN };
+
+// role is none unless there is a plan with this stage.
+static enum role role(void) {
 	struct plan_header h;
 	const char *type = getenv("_LIBCONTAINER_INITTYPE");
-	return type && strcmp(type, "standard") == 0 && getenv("_LIBCONTAINER_INITPIPE") && pread(PLAN_FD, &h, sizeof h, 0) == sizeof h &&
-	       h.magic == PLAN_MAGIC && h.flags & PLAN_STAGE;
+	if (!type || !getenv("_LIBCONTAINER_INITPIPE") || pread(PLAN_FD, &h, sizeof h, 0) != sizeof h || h.magic != PLAN_MAGIC ||
+	    !(h.flags & PLAN_STAGE))
+		return ROLE_NONE;
+	return strcmp(type, "standard") == 0 ? ROLE_INIT : strcmp(type, "setns") == 0 ? ROLE_JOIN : ROLE_NONE;
 }
 
-// The constructor of libcontainer's first stage may come before this one or after it. Only process 1 returns from the
-// stage, and only there is it over.
+// is_inside tells whether libcontainer's first stage is over: it names the last of its processes.
+static int is_inside(void) {
+	char name[16] = "";
+	return prctl(PR_GET_NAME, name) == 0 && strcmp(name, "runc:[2:INIT]") == 0;
+}
+
+// The constructor of libcontainer's first stage may come before this one or after it. Only the process inside returns from
+// the stage.
 __attribute__((constructor)) static void bivouac_stage(void) {
 	struct plan p;
-	if (!nsexec || !wanted())
+	enum role r = nsexec ? role() : ROLE_NONE;
+	if (r == ROLE_NONE)
 		return;
-	if (getpid() != 1)
+	if (!is_inside())
 		nsexec();
 	plan_load(&p);
-	make_container(&p);
+	if (r == ROLE_INIT)
+		make_container(&p, descriptor("_LIBCONTAINER_SYNCPIPE"));
+	else
+		confine(&p, descriptor("_LIBCONTAINER_SYNCPIPE"));
 	if (p.h->flags & PLAN_INIT)
 		become_init();
 	plan_execute(&p);

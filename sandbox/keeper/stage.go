@@ -37,11 +37,8 @@ type step struct {
 func newStage(c *configs.Config, u *identity, single bool, dir string) (_ *stage, ok bool) {
 	s := &stage{
 		root: c.Rootfs, hostname: c.Hostname, dir: dir, readOnly: c.Readonlyfs, loopback: c.Namespaces.Contains(configs.NEWNET),
-		bounding: capabilityBits(c.Capabilities.Bounding), permitted: capabilityBits(c.Capabilities.Permitted),
 	}
-	if !single {
-		s.uid, s.gid, s.groups, s.setGroups = u.uid, u.gid, u.groups, true
-	}
+	s.be(c.Capabilities, u, single)
 	for _, m := range c.Mounts {
 		steps, ok := mountSteps(m)
 		if !ok {
@@ -51,6 +48,21 @@ func newStage(c *configs.Config, u *identity, single bool, dir string) (_ *stage
 	}
 	s.steps = slices.Concat(s.steps, deviceSteps(c), linkSteps(), restrictions(c))
 	return s, true
+}
+
+// newJoin is the stage of a process that is executed in a running container: there is nothing to mount.
+func newJoin(caps *configs.Capabilities, u *identity, single bool, dir string) *stage {
+	s := &stage{dir: dir}
+	s.be(caps, u, single)
+	return s
+}
+
+// be says who the program is. With a single id it is root, whoever it takes itself for.
+func (s *stage) be(caps *configs.Capabilities, u *identity, single bool) {
+	s.bounding, s.permitted = capabilityBits(caps.Bounding), capabilityBits(caps.Permitted)
+	if !single {
+		s.uid, s.gid, s.groups, s.setGroups = u.uid, u.gid, u.groups, true
+	}
 }
 
 // capabilityBits makes a set of names, which are known to exist.

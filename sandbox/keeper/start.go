@@ -27,7 +27,7 @@ var goOneThread = sync.OnceValue(func() error { return os.Setenv("GOMAXPROCS", "
 // start runs the container and returns once its program is being executed. The quick way is tried first where there is
 // one; libcontainer's own init then has the last word on what cannot be done, and says it.
 func (c *container) start(stdio []*os.File) error {
-	if err := errors.Join(goOneThread(), c.checkStdio(stdio)); err != nil {
+	if err := errors.Join(goOneThread(), checkStdio(c.spec.Terminal != nil, stdio)); err != nil {
 		return err
 	}
 	done, err := c.startQuickly(stdio)
@@ -67,20 +67,16 @@ func (c *container) attempt(stdio []*os.File) (failed, err error) {
 	return nil, c.awaitExec(ours)
 }
 
-// destroy forgets libcontainer's container.
+// destroy forgets libcontainer's container, with what it left of one that it could not make.
 func (c *container) destroy() {
 	if c.lc != nil {
-		_ = c.lc.Signal(unix.SIGKILL)
+		if _, err := c.first.Pid(); err == nil { // where no process could be made, libcontainer's Signal panics
+			_ = c.lc.Signal(unix.SIGKILL)
+		}
 		_ = c.lc.Destroy()
 		c.lc = nil
 	}
-}
-
-func (c *container) checkStdio(stdio []*os.File) error {
-	if want := 3; c.spec.Terminal == nil && len(stdio) != want {
-		return sandbox.Errorf(sandbox.CodeProtocol, "run: %d standard streams where %d were expected", len(stdio), want)
-	}
-	return nil
+	_ = os.RemoveAll(filepath.Join(c.k.run, "state", c.id))
 }
 
 // setUser has libcontainer become the user. A user whose id is emulated really is root without capabilities.
@@ -91,28 +87,25 @@ func (c *container) setUser() {
 	c.first.UID, c.first.GID, c.first.AdditionalGroups = c.user.uid, c.user.gid, c.user.groups
 }
 
-func (c *container) launch(stdio []*os.File) (err error) {
-	console := func() error { return nil }
-	if c.spec.Terminal != nil {
-		if console, err = c.openConsole(); err != nil {
-			return err
-		}
-	} else {
-		c.first.Stdin, c.first.Stdout, c.first.Stderr = stdio[0], stdio[1], stdio[2]
+func (c *container) launch(stdio []*os.File) error {
+	console, err := connect(c.first, c.spec.Terminal, stdio)
+	if err != nil {
+		return err
 	}
+	defer console.close()
 	if c.lc, err = libcontainer.Create(filepath.Join(c.k.run, "state"), c.id, c.config); err != nil {
 		return fmt.Errorf("create container: %w", err)
 	}
 	if err := c.lc.Start(c.first); err != nil {
 		return startError(err)
 	}
-	if err := errors.Join(console(), c.lc.Exec()); err != nil {
+	if c.terminal, err = console.take(); err != nil {
+		return err
+	}
+	if err := c.lc.Exec(); err != nil {
 		return fmt.Errorf("start container: %w", err)
 	}
-	go func() {
-		_, err := c.first.Wait()
-		c.exited <- err
-	}()
+	c.exited = c.k.children.wait(c.first)
 	return nil
 }
 
@@ -148,7 +141,7 @@ func (c *container) awaitExec(s *socket) error {
 		}
 		switch r, failed := parseReport(message); {
 		case failed:
-			return c.execError(r)
+			return execError(c.proc.args[0], r)
 		case file != nil:
 			go c.emulate(file)
 		case len(message) == 0:
@@ -167,19 +160,12 @@ func (c *container) emulate(listener *os.File) {
 	}
 }
 
-func (c *container) emulated() emulate.Options {
-	groups := make([]uint32, len(c.user.groups))
-	for i, g := range c.user.groups {
-		groups[i] = uint32(g)
-	}
-	return emulate.Options{UID: uint32(c.user.uid), GID: uint32(c.user.gid), Groups: groups}
-}
+func (c *container) emulated() emulate.Options { return c.emulatedAs(c.user) }
 
-func (c *container) execError(r report) error {
+func execError(program string, r report) error {
 	if !r.atExec() {
-		return sandbox.Errorf(sandbox.CodeInternal, "start container: %s", r)
+		return sandbox.Errorf(sandbox.CodeInternal, "start %q: %s", program, r)
 	}
-	program := c.proc.args[0]
 	if r.errno == unix.ENOENT || r.errno == unix.ENOTDIR {
 		return sandbox.Errorf(sandbox.CodeNoProgram, "execute %q: not found in the image, or its interpreter is not", program).
 			WithRemedy("check the path and $PATH of the image")

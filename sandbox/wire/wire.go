@@ -14,6 +14,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,9 @@ type Message struct {
 	Body json.RawMessage `json:"body,omitempty"`
 	// Files are open files that travel along. The receiver owns those it receives.
 	Files []*os.File `json:"-"`
+	// FilesLost tells that the receiver could not open all files, as it has too many open; Files is then empty, and so may
+	// be Body.
+	FilesLost bool `json:"-"`
 }
 
 // Decode parses the body into v.
@@ -91,6 +95,12 @@ func FromFile(f *os.File) (*Conn, error) {
 	return &Conn{c: u}, nil
 }
 
+// FromConn wraps a connected SOCK_SEQPACKET socket.
+func FromConn(c *net.UnixConn) *Conn { return &Conn{c: c} }
+
+// CloseRead ends what comes in: Receive returns io.EOF. Messages can still be sent.
+func (c *Conn) CloseRead() error { return c.c.CloseRead() }
+
 // Close ends the connection; a blocked Receive returns.
 func (c *Conn) Close() error { return c.c.Close() }
 
@@ -111,32 +121,51 @@ func (c *Conn) Send(id uint64, kind string, body any, files ...*os.File) error {
 	if err != nil {
 		return fmt.Errorf("encode %s message: %w", kind, err)
 	}
-	return c.write(kind, text, files)
+	if len(text) <= maxInline {
+		return c.write(kind, inline, text, files)
+	}
+	return c.writeLarge(m, text, files)
 }
 
 // The first byte of a datagram tells where its JSON is.
 const (
 	inline = 'i'
-	memory = 'm' // in the first of the files
+	memory = 'm' // in the first of the files; what follows is the same without the body
 )
 
-func (c *Conn) write(kind string, text []byte, files []*os.File) error {
-	where := byte(inline)
-	if len(text) > maxInline {
-		f, err := memoryFile(text)
+func (c *Conn) writeLarge(m Message, text []byte, files []*os.File) error {
+	f, err := memoryFile(text)
+	if err != nil {
+		return fmt.Errorf("send %s message: %w", m.Kind, err)
+	}
+	defer f.Close()
+	m.Body = nil
+	head, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode %s message: %w", m.Kind, err)
+	}
+	return c.write(m.Kind, memory, head, append([]*os.File{f}, files...))
+}
+
+func (c *Conn) write(kind string, where byte, text []byte, files []*os.File) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	message, oob := append([]byte{where}, text...), rights(files)
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		_, _, err := c.c.WriteMsgUnix(message, oob, nil)
+		if errors.Is(err, unix.ETOOMANYREFS) && time.Since(begun) < inFlightLimit {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("send %s message: %w", kind, err)
 		}
-		defer f.Close()
-		where, text, files = memory, nil, append([]*os.File{f}, files...)
+		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, _, err := c.c.WriteMsgUnix(append([]byte{where}, text...), rights(files), nil); err != nil {
-		return fmt.Errorf("send %s message: %w", kind, err)
-	}
-	return nil
 }
+
+// inFlightLimit is how long a message with files waits for its peer to receive others. The kernel lets a user have no more
+// files under way in sockets than open in one process (unix(7), ETOOMANYREFS).
+const inFlightLimit = 10 * time.Second
 
 func rights(files []*os.File) []byte {
 	if len(files) == 0 {
@@ -175,9 +204,13 @@ func (c *Conn) Receive() (*Message, error) {
 		return nil, err
 	}
 	m := &Message{Files: files}
-	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+	if flags&unix.MSG_TRUNC != 0 {
 		m.CloseFiles()
 		return nil, errors.New("receive message: truncated")
+	}
+	if flags&unix.MSG_CTRUNC != 0 { // more files than this process may have open (unix(7))
+		m.CloseFiles()
+		m.FilesLost = true
 	}
 	if n == 0 {
 		m.CloseFiles()
@@ -222,7 +255,7 @@ func receivedFiles(oob []byte) ([]*os.File, error) {
 
 func (m *Message) parse(datagram []byte) error {
 	text := datagram[1:]
-	if datagram[0] == memory {
+	if datagram[0] == memory && !m.FilesLost {
 		var err error
 		if text, err = m.takeMemory(); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -86,4 +87,51 @@ func FuzzParse(f *testing.F) {
 			_ = m.Decode(&v)
 		}
 	})
+}
+
+func TestAMessageSurvivesTheLossOfItsFiles(t *testing.T) {
+	for _, size := range []int{10, maxInline * 2} {
+		a, b := ends(t)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if err := a.Send(9, "files", strings.Repeat("y", size), w); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		m := receiveWithoutRoom(t, b)
+		if !m.FilesLost || len(m.Files) != 0 || m.ID != 9 || m.Kind != "files" {
+			t.Errorf("%d bytes: got %+v", size, m)
+		}
+		if err := a.Send(10, "after", nil); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := b.Receive(); err != nil || m.ID != 10 || m.FilesLost {
+			t.Errorf("the next message: %+v, %v", m, err)
+		}
+	}
+}
+
+// receiveWithoutRoom receives while no file can be opened.
+func receiveWithoutRoom(t *testing.T, c *Conn) *Message {
+	t.Helper()
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	none := old
+	none.Cur = 0
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.Receive()
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

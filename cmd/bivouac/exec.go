@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/bivouac-run/bivouac/sandbox"
+)
+
+// execRunFlags are the flags of run that exec has too.
+var execRunFlags = []string{"env", "env-file", "workdir", "user", "interactive", "tty"}
+
+func newExecCommand() *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "exec [flags] CONTAINER COMMAND [ARG...]",
+		Short: "Run a command in a running container",
+		Long: `Run a command in a running container, with the environment, working directory, user and confinement of the container's own
+unless the flags say otherwise. CONTAINER is a name, or an id or its beginning; see bivouac ps.
+
+The exit code is the command's; 125 if it could not be run, 126 if it cannot be executed, 127 if it is not there. The
+command ends when the container does, or this one.`,
+		Example: `  bivouac exec web nginx -s reload
+  bivouac exec -it web sh
+  bivouac exec -u postgres -w /tmp db psql -c 'select 1'`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return errors.New("exec needs a container and a command; see bivouac exec --help")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return asRunFailure(f.exec(cmd.Context(), args[0], args[1:]))
+		},
+	}
+	cmd.Flags().SetInterspersed(false) // what follows the container is the command's
+	all := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	f.register(all)
+	for _, name := range execRunFlags {
+		cmd.Flags().AddFlag(all.Lookup(name))
+	}
+	return cmd
+}
+
+func (f *runFlags) exec(ctx context.Context, container string, args []string) error {
+	spec := &sandbox.Spec{}
+	if err := errors.Join(f.setEnv(spec), f.setTerminal(spec)); err != nil {
+		return err
+	}
+	c, err := sandbox.Attach(ctx, container)
+	if err != nil {
+		return err
+	}
+	defer c.Close() //nolint:errcheck // what was executed has ended, or ends by this
+	session, err := f.openSession(spec)
+	if err != nil {
+		return err
+	}
+	defer session.close()
+	signals := catchSignals()
+	defer signals.stop()
+	e := sandbox.ExecSpec{Args: args, Env: spec.Env, User: f.user, WorkingDir: f.workdir, Terminal: spec.Terminal}
+	process, err := c.Exec(ctx, e, session.streams)
+	session.started()
+	if err != nil {
+		return err
+	}
+	go signals.forward(ctx, process)
+	if err := session.attach(process.Terminal); err != nil {
+		return err
+	}
+	exit, err := process.Wait(ctx)
+	if sandbox.CodeOf(err) == sandbox.CodeAlreadyFinished { // it was killed together with the keeper
+		exit, err = sandbox.Exit{Code: 128 + int(syscall.SIGKILL)}, nil
+	}
+	if err := errors.Join(err, session.drain()); err != nil {
+		return err
+	}
+	return exitError{code: exit.Code}
+}

@@ -1,0 +1,20 @@
+package sandbox
+
+import (
+	"context"
+	"os"
+)
+
+// Detach makes the container outlive this client: the keeper goes on until the container is discarded, by `bivouac rm` for
+// example. The client's other containers end with it as ever. The outputs are the reading ends of pipes that the program
+// writes to, which the keeper reads from then on, so that the program does not end by SIGPIPE when this process does; the
+// caller reads no more of them.
+//
+// Errors: CodeAlreadyFinished after Discard; CodeBadConfig if other commands could not find the container.
+func (ct *Container) Detach(ctx context.Context, outputs ...*os.File) error {
+	err := ct.client.ask(ctx, KindDetach, DetachRequest{ct.request()}, nil, outputs...)
+	if err == nil && ct.client.keeper != nil && ct.client.detached.CompareAndSwap(false, true) {
+		go func() { _ = ct.client.keeper.Wait() }() // how it ends one day matters to nobody here
+	}
+	return err
+}

@@ -1,0 +1,174 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/sandbox"
+	"github.com/bivouac-run/bivouac/sandbox/wire"
+)
+
+// attach gives a guest its door's container.
+func (s *server) attach(_ context.Context, _ *keeper, m *wire.Message) outcome {
+	if s.door == nil {
+		return outcome{err: sandbox.Errorf(sandbox.CodeProtocol, "attach: this socket is no container's")}
+	}
+	status, err := s.door.c.status()
+	if err != nil {
+		return outcome{err: err}
+	}
+	s.remember(m.ID, s.door.c)
+	return outcome{body: status}
+}
+
+func (c *container) status() (sandbox.Status, error) {
+	st := sandbox.Status{Info: c.info(), State: sandbox.StateCreated, Created: c.created}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.discarding {
+		return st, c.gone("attach to")
+	}
+	p := c.last
+	if p == nil {
+		return st, nil
+	}
+	st.State, st.Started = sandbox.StateRunning, p.began
+	if p.hasEnded() {
+		st.State, st.Exit, st.Finished = sandbox.StateExited, p.exit, p.finished
+	} else if c.isPaused() {
+		st.State = sandbox.StatePaused
+	}
+	return st, nil
+}
+
+// waitForEnd answers when the program that was started last has ended.
+func (c *container) waitForEnd(ctx context.Context, _ sandbox.WaitRequest) (any, error) {
+	c.mu.Lock()
+	p := c.last
+	c.mu.Unlock()
+	if p == nil {
+		return nil, sandbox.Errorf(sandbox.CodeNotRunning, "wait for container %s: its program was not started", c.displayName())
+	}
+	select {
+	case <-p.ended:
+		return p.exit, p.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// detach makes the container outlive the caller. The message's files are outputs of its program to be read on.
+func (s *server) detach(_ context.Context, k *keeper, m *wire.Message) outcome {
+	var r sandbox.DetachRequest
+	if err := m.Decode(&r); err != nil {
+		return outcome{err: err}
+	}
+	c, err := s.container(r.Container)
+	if err != nil {
+		return outcome{err: err}
+	}
+	if err := errors.Join(k.openDoor(c), c.outlive()); err != nil {
+		return outcome{err: err}
+	}
+	for _, f := range m.Files {
+		go drain(f)
+	}
+	m.Files = nil
+	return outcome{err: silence()}
+}
+
+func drain(f *os.File) {
+	_, _ = io.Copy(io.Discard, f)
+	_ = f.Close()
+}
+
+// outlive counts the container among the detached ones.
+func (c *container) outlive() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.discarding {
+		return c.gone("detach")
+	}
+	if !c.detached {
+		c.detached = true
+		c.k.doors.detached.Add(1)
+	}
+	return nil
+}
+
+func (c *container) isPaused() bool { return c.paused.Load() }
+
+func (c *container) isDetached() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.detached
+}
+
+func (c *container) isDiscarding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.discarding
+}
+
+// noLongerDetached lets the keeper end if this was the last detached container.
+func (c *container) noLongerDetached() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.detached {
+		c.detached = false
+		c.k.doors.detached.Done()
+	}
+}
+
+// silence lets go of the standard error, whose reader goes away with the caller. Writing to it then would end the keeper.
+func silence() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open the null device: %w", err)
+	}
+	defer null.Close()
+	if err := unix.Dup3(int(null.Fd()), int(os.Stderr.Fd()), 0); err != nil {
+		return fmt.Errorf("redirect the standard error: %w", err)
+	}
+	return nil
+}
+
+// outliveCaller returns when the last detached container is gone. The caller's other containers end first.
+func (s *server) outliveCaller(k *keeper) {
+	s.mu.Lock()
+	var mortal []uint64
+	for id, c := range s.containers {
+		if !c.isDetached() {
+			mortal = append(mortal, id)
+		}
+	}
+	detached := len(mortal) < len(s.containers)
+	s.mu.Unlock()
+	if !detached {
+		return // the kernel ends the others
+	}
+	for _, id := range mortal {
+		_ = s.discard(id)
+	}
+	k.doors.detached.Wait()
+	k.doors.dismiss()
+}
+
+// dismiss lets every guest get its answers before the keeper ends.
+func (ds *doors) dismiss() {
+	ds.mu.Lock()
+	var guests []*server
+	for s := range ds.guests {
+		guests = append(guests, s)
+	}
+	ds.mu.Unlock()
+	for _, s := range guests {
+		_ = s.conn.CloseRead()
+		<-s.left
+	}
+}

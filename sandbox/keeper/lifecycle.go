@@ -1,0 +1,152 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/bivouac-run/bivouac/sandbox"
+	"github.com/bivouac-run/bivouac/sandbox/wire"
+)
+
+// about makes a handler of what is done with one container, which the request names. R is the request's type.
+func about[R interface{ Of() uint64 }](f func(*container, context.Context, R) (any, error)) handler {
+	return func(s *server, ctx context.Context, _ *keeper, m *wire.Message) outcome {
+		var r R
+		if err := m.Decode(&r); err != nil {
+			return outcome{err: err}
+		}
+		c, err := s.container(r.Of())
+		if err != nil {
+			return outcome{err: err}
+		}
+		body, err := f(c, ctx, r)
+		return outcome{body: body, err: err}
+	}
+}
+
+// container returns the one that the request id has made.
+//
+// Errors: CodeAlreadyFinished.
+func (s *server) container(id uint64) (*container, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.containers[id]; c != nil {
+		return c, nil
+	}
+	return nil, sandbox.Errorf(sandbox.CodeAlreadyFinished, "the container has been discarded")
+}
+
+func (s *server) remember(id uint64, c *container) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.containers[id] = c
+}
+
+// discard ends and removes the container that the request id has made, if there is one.
+func (s *server) discard(id uint64) error {
+	c, err := s.container(id)
+	if err != nil {
+		return nil
+	}
+	err = c.discard()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.containers, id)
+	return err
+}
+
+func (s *server) discardAll() {
+	var all sync.WaitGroup
+	s.mu.Lock()
+	for id := range s.containers {
+		all.Go(func() { _ = s.discard(id) })
+	}
+	s.mu.Unlock()
+	all.Wait()
+}
+
+func (s *server) discardAsked(_ context.Context, _ *keeper, m *wire.Message) outcome {
+	var r sandbox.DiscardRequest
+	if err := m.Decode(&r); err != nil {
+		return outcome{err: err}
+	}
+	return outcome{err: s.discard(r.Container)}
+}
+
+func (s *server) create(ctx context.Context, k *keeper, m *wire.Message) outcome {
+	var r sandbox.CreateRequest
+	if err := m.Decode(&r); err != nil {
+		return outcome{err: err}
+	}
+	c, err := k.create(ctx, &r.Spec, s.asker(ctx, m.ID))
+	if err != nil {
+		return outcome{err: err}
+	}
+	s.remember(m.ID, c)
+	if ctx.Err() != nil { // cancelled before it could be found
+		return outcome{err: ctx.Err(), clean: func() { _ = s.discard(m.ID) }}
+	}
+	return outcome{body: c.info()}
+}
+
+// run is create, start, and discard at the end.
+func (s *server) run(ctx context.Context, k *keeper, m *wire.Message) outcome {
+	var r sandbox.RunRequest
+	if err := m.Decode(&r); err != nil {
+		return outcome{err: err}
+	}
+	c, err := k.create(ctx, &r.Spec, s.asker(ctx, m.ID))
+	if err != nil {
+		return outcome{err: err}
+	}
+	p, err := c.begin(m.Files)
+	if err != nil {
+		_ = c.discard()
+		return outcome{err: err}
+	}
+	m.CloseFiles()
+	s.remember(m.ID, c)
+	clean := func() { _ = s.discard(m.ID) }
+	if err := s.announce(m.ID, c, c.info()); err != nil {
+		return outcome{err: err, clean: clean}
+	}
+	exit, err := p.wait(ctx)
+	k.doors.close(c)
+	if c.name != nil { // whoever hears of the end may use the name at once
+		_ = c.release()
+	}
+	return outcome{body: exit, err: err, clean: clean}
+}
+
+func (s *server) start(ctx context.Context, _ *keeper, m *wire.Message) outcome {
+	var r sandbox.StartRequest
+	if err := m.Decode(&r); err != nil {
+		return outcome{err: err}
+	}
+	c, err := s.container(r.Container)
+	if err != nil {
+		return outcome{err: err}
+	}
+	p, err := c.begin(m.Files)
+	if err != nil {
+		return outcome{err: err}
+	}
+	m.CloseFiles()
+	if err := s.announce(m.ID, c, nil); err != nil {
+		p.kill()
+		return outcome{err: err}
+	}
+	exit, err := p.wait(ctx)
+	return outcome{body: exit, err: err}
+}
+
+// announce tells that a program is being executed, and hands its terminal over.
+func (s *server) announce(id uint64, c *container, body any) error {
+	err := s.conn.Send(id, sandbox.KindStarted, body, c.terminalFiles()...)
+	c.closeTerminal()
+	if err != nil {
+		return fmt.Errorf("announce container: %w", err)
+	}
+	return nil
+}

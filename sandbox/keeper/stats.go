@@ -1,0 +1,111 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/sandbox"
+)
+
+func (c *container) stats(context.Context, sandbox.StatsRequest) (any, error) {
+	const doing = "measure"
+	p, err := c.running(doing)
+	if err != nil {
+		return nil, err
+	}
+	pids, err := processesBelow(p.pid)
+	if err != nil {
+		return nil, c.ended(doing)
+	}
+	s := &sandbox.Stats{Time: time.Now()}
+	for _, pid := range pids {
+		if err := addProcess(s, pid); err != nil && !isGone(err) {
+			return nil, fmt.Errorf("measure container %s: %w", c.displayName(), err)
+		}
+	}
+	if c.config.Cgroups.Path != "" {
+		if err := addCgroup(s, p); err != nil {
+			return nil, fmt.Errorf("measure container %s: %w", c.displayName(), err)
+		}
+	}
+	if c.spec.Network != sandbox.NetworkHost {
+		if err := addNetwork(s, p.pid); err != nil && !isGone(err) {
+			return nil, fmt.Errorf("measure container %s: %w", c.displayName(), err)
+		}
+	}
+	if p.hasEnded() {
+		return nil, c.ended(doing)
+	}
+	return s, nil
+}
+
+// isGone tells of a process that has ended meanwhile.
+func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
+
+func addProcess(s *sandbox.Stats, pid int) error {
+	proc, err := procfs.NewProc(pid)
+	if err != nil {
+		return err
+	}
+	stat, err := proc.Stat()
+	if err != nil {
+		return err
+	}
+	s.Processes++
+	s.Threads += stat.NumThreads
+	s.RSS += int64(stat.ResidentMemory())
+	s.CPU += ticks(stat.UTime) + ticks(stat.STime) + ticks(stat.CUTime) + ticks(stat.CSTime)
+	if strings.Contains("ZX", stat.State) { // has no memory, and cannot be asked for more
+		return nil
+	}
+	memory, err := proc.ProcSMapsRollup()
+	if err != nil {
+		return err
+	}
+	s.PSS += int64(memory.Pss)
+	io, err := proc.IO()
+	if err != nil {
+		return err
+	}
+	s.Read += int64(io.ReadBytes)
+	s.Written += int64(io.WriteBytes)
+	return nil
+}
+
+// addCgroup replaces the sums by what the kernel has counted for the whole container. It counts only what has a limit.
+func addCgroup(s *sandbox.Stats, p *program) error {
+	stats, err := p.lc.Stats()
+	if err != nil {
+		return err
+	}
+	if stats.CgroupStats == nil {
+		return nil
+	}
+	s.CPU = max(s.CPU, time.Duration(stats.CgroupStats.CpuStats.CpuUsage.TotalUsage))
+	s.Memory = int64(stats.CgroupStats.MemoryStats.Usage.Usage)
+	return nil
+}
+
+// addNetwork sums the interfaces of the container. What goes through loopback is counted too, since it has no other.
+func addNetwork(s *sandbox.Stats, pid int) error {
+	proc, err := procfs.NewProc(pid)
+	if err != nil {
+		return err
+	}
+	devices, err := proc.NetDev()
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		s.Received += int64(d.RxBytes)
+		s.Sent += int64(d.TxBytes)
+	}
+	return nil
+}
