@@ -7,7 +7,7 @@ import (
 
 // pure are the packages that callers link. They build without cgo, and a test binary does not grow by what only the
 // keeper needs.
-var pure = []string{"./sandbox"}
+var pure = []string{"./sandbox", "./testkit/..."}
 
 var keepersOnly = []string{
 	"github.com/opencontainers/runc", "github.com/opencontainers/cgroups", "github.com/google/go-containerregistry",
