@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,7 +20,15 @@ type contender struct {
 	prepare func() error
 	// before and after are called around each round; nil is nothing to do.
 	before, after func() error
-	commands      func() []*exec.Cmd
+	// release ends what the work leaves running, before after is called; nil is nothing.
+	release func() error
+	// finish is called once, after prepare has been and whatever came of it; nil is nothing to do.
+	finish func() error
+	// One of these is what is measured: commands, what this process itself does, or, where the contest's meter is its
+	// gauge, what the contender measures by itself.
+	commands func() []*exec.Cmd
+	work     func() error
+	gauge    func() (reading, error)
 	// about says after the preparation what the name does not; nil is nothing to say.
 	about func() string
 }
@@ -43,12 +52,30 @@ func (c *contender) measure(l *lab, m meter) (reading, error) {
 		return reading{}, err
 	}
 	l.residents.settle()
-	got, err := m(l, c.commands())
-	if err != nil {
+	got, err := m(l, c)
+	if err := errors.Join(err, call(c.release)); err != nil {
 		return reading{}, err
 	}
 	l.residents.settle()
 	return got, call(c.after)
+}
+
+// job returns the work. What prepares it is not measured.
+func (c *contender) job(l *lab) func() error {
+	if c.work != nil {
+		return c.work
+	}
+	cmds := c.commands()
+	return func() error { return l.run(cmds...) }
+}
+
+// leave removes what the contender has left. A peer that could not be made ready may have nothing to finish.
+func (c *contender) leave(l *lab) error {
+	if err := call(c.finish); err != nil && c.ours {
+		return err
+	}
+	l.residents.settle()
+	return l.remove(c.dir)
 }
 
 func call(step func() error) error {

@@ -44,8 +44,8 @@ func (c contest) clear(l *lab) error {
 		if one.dir == "" {
 			continue
 		}
-		if err := l.remove(one.dir); err != nil {
-			return err
+		if err := one.leave(l); err != nil {
+			return fmt.Errorf("clear up after %s: %w", one.name, err)
 		}
 	}
 	return nil

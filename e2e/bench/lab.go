@@ -62,6 +62,9 @@ func (l *lab) furnish() (err error) {
 		}
 		l.env = append(l.env, name+"="+dir)
 	}
+	if err := l.offerKeeper(); err != nil {
+		return err
+	}
 	l.stderr, err = os.Create(filepath.Join(l.dir, "stderr"))
 	return err
 }
@@ -121,20 +124,36 @@ func (l *lab) lastLine() string {
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
-// remove deletes a directory. Files below it may belong to subordinate ids, so that only who has these ids can: a
-// container, whose own store is elsewhere.
+// remove deletes a directory of the lab's. Files below it may belong to subordinate ids, so that only who has these ids
+// can: a container. It sees the directory and nothing around it, as its own root is in a store beside it.
 func (l *lab) remove(dir string) error {
 	if os.RemoveAll(dir) == nil {
 		return nil
 	}
-	store := filepath.Join(l.dir, "remover")
-	cmd := exec.Command(l.binary, "run", "-v", filepath.Dir(dir)+":/mnt", "host:", "rm", "-rf", "/mnt/"+filepath.Base(dir))
-	cmd.Env = append(l.env, "BIVOUAC_HOME="+store) // works after an interrupt too
+	cmd := exec.Command(l.binary, "run", "-v", dir+":/mnt", "host:", "find", "/mnt", "-xdev", "-mindepth", "1", "-delete")
+	cmd.Env = append(l.env, "BIVOUAC_HOME="+l.removersStore()) // works after an interrupt too
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("remove %s: %w: %s", dir, err, out)
+		return fmt.Errorf("empty %s: %w: %s", dir, err, out)
 	}
-	return nil
+	return os.RemoveAll(dir)
+}
+
+// removersStore has nothing of subordinate ids in it.
+func (l *lab) removersStore() string { return filepath.Join(l.dir, "remover") }
+
+// removeAll deletes the lab.
+func (l *lab) removeAll() error {
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if path := filepath.Join(l.dir, entry.Name()); path != l.removersStore() {
+			err = errors.Join(err, l.remove(path))
+		}
+	}
+	return errors.Join(err, os.RemoveAll(l.dir))
 }
 
 // flush writes to disk all that is waiting to be written.
@@ -149,5 +168,5 @@ func (l *lab) flush() error {
 
 func (l *lab) close() error {
 	l.residents.end()
-	return errors.Join(l.stderr.Close(), l.remove(l.dir))
+	return errors.Join(l.stderr.Close(), l.removeAll())
 }

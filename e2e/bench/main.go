@@ -1,5 +1,6 @@
 // Bench measures bivouac beside the programs that people would use instead: bubblewrap, crun, runc, podman, and skopeo
-// with umoci. Those that are not installed are left out.
+// with umoci. Those that are not installed are left out. What it measures of testkit it does as a test would, by importing
+// it; for published ports the peer is a server that is connected to directly.
 //
 // All contenders of a contest run in the same rounds, in an order that changes with the round, after rounds that do not
 // count: what disturbs the machine disturbs them all. It prints medians and what bivouac needs in proportion to each
@@ -20,6 +21,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -34,9 +37,13 @@ func main() {
 
 // config is what the flags say.
 type config struct {
-	json                  string
-	starts, pulls, checks int
+	json                          string
+	only                          []string // names of contests; empty: all
+	starts, pulls, checks, rounds int
 }
+
+// few is the number of rounds where each takes many containers.
+func (c config) few() int { return max(1, c.rounds/8) }
 
 func (c *config) parse(args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
@@ -44,16 +51,56 @@ func (c *config) parse(args []string) error {
 	flags.IntVar(&c.starts, "starts", 40, "rounds of the contest in starting")
 	flags.IntVar(&c.pulls, "pulls", 5, "rounds of the contest in pulling; its memory takes as many again")
 	flags.IntVar(&c.checks, "checks", 20, "rounds of the contest in pulling what is there")
+	flags.IntVar(&c.rounds, "rounds", 40, "rounds of the contests in a running keeper; those with many containers take an eighth")
+	flags.Func("only", "hold only the contests `NAME,...`", func(names string) error {
+		c.only = strings.Split(names, ",")
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || min(c.starts, c.pulls, c.checks) < 1 {
+	if flags.NArg() > 0 || min(c.starts, c.pulls, c.checks, c.rounds) < 1 {
 		return errors.New("no arguments are taken, and there is at least one round of each contest")
 	}
 	return nil
 }
 
+// contests are all there are, in the order in which they are held.
+func (c *config) contests(l *lab) []contest {
+	var all []contest
+	for _, make := range []func(*lab, config) contest{
+		startContest, pullContest, memoryContest, againContest,
+		warmContest, fleetContest, execContest, idleContest, keeperContest,
+		throughputContest, latencyContest, connectionContest,
+	} {
+		all = append(all, make(l, *c))
+	}
+	return all
+}
+
+// choose returns the contests to hold, and the targets that are about these.
+func (c *config) choose(all []contest, targets []target) ([]contest, []target, error) {
+	if len(c.only) == 0 {
+		return all, targets, nil
+	}
+	var names []string
+	for _, one := range all {
+		names = append(names, one.name)
+	}
+	for _, name := range c.only {
+		if !slices.Contains(names, name) {
+			return nil, nil, fmt.Errorf("there is no contest %q; there are %s", name, strings.Join(names, ", "))
+		}
+	}
+	all = slices.DeleteFunc(slices.Clone(all), func(one contest) bool { return !slices.Contains(c.only, one.name) })
+	targets = slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return !slices.Contains(c.only, t.contest) })
+	return all, targets, nil
+}
+
 func run(ctx context.Context, args []string) (err error) {
+	if len(args) == 2 && args[0] == serveArg {
+		return serve(args[1])
+	}
 	var c config
 	if err := c.parse(args); err != nil {
 		return err
@@ -63,12 +110,16 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
+	contests, targets, err := c.choose(c.contests(l), targets)
+	if err != nil {
+		return err
+	}
 	r, err := newReport(l.binary)
 	if err != nil {
 		return err
 	}
-	for _, make := range []func(*lab, config) contest{startContest, pullContest, memoryContest, againContest} {
-		results, err := make(l, c).hold(l)
+	for _, one := range contests {
+		results, err := one.hold(l)
 		if err != nil {
 			return err
 		}

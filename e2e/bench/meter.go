@@ -1,12 +1,9 @@
 package main
 
-import (
-	"os/exec"
-	"time"
-)
+import "time"
 
-// A meter runs commands one after the other and measures them.
-type meter func(*lab, []*exec.Cmd) (reading, error)
+// A meter has a contender do its work once and measures it.
+type meter func(*lab, *contender) (reading, error)
 
 // A reading is what a meter shows.
 type reading struct {
@@ -17,17 +14,25 @@ type reading struct {
 }
 
 // clock measures milliseconds of wall-clock time.
-func clock(l *lab, cmds []*exec.Cmd) (reading, error) {
+func clock(l *lab, c *contender) (reading, error) {
+	work := c.job(l)
 	begin := time.Now()
-	err := l.run(cmds...)
-	return reading{value: float64(time.Since(begin)) / float64(time.Millisecond)}, err
+	err := work()
+	return reading{value: in(time.Millisecond, time.Since(begin))}, err
 }
+
+// in returns a period as a number of units.
+func in(unit, period time.Duration) float64 { return float64(period) / float64(unit) }
+
+// ownGauge is the meter of contests whose contenders know best how to measure themselves.
+func ownGauge(_ *lab, c *contender) (reading, error) { return c.gauge() }
 
 // megabyte is that of disks and networks, not of memory chips: the larger number is the one to be judged by.
 const megabyte = 1e6
 
 // scales measures the peak of memory in MB. Its looking slows the commands down, so it is no clock.
-func scales(l *lab, cmds []*exec.Cmd) (reading, error) {
+func scales(l *lab, c *contender) (reading, error) {
+	cmds := c.commands()
 	w := watch(l.residents)
 	err := l.run(cmds...)
 	w.end()

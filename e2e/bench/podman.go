@@ -91,6 +91,27 @@ func reason(err error) string {
 	return text
 }
 
+// ready makes a store below dir that has an image, and finds a runtime with which a command works.
+func (p *podman) ready(dir, image string, run func() *exec.Cmd) error {
+	if err := p.choose(dir); err != nil {
+		return err
+	}
+	if err := p.lab.run(p.pull(image)); err != nil {
+		return err
+	}
+	return p.chooseRuntime(run)
+}
+
+// end ends and removes all containers of the store. Where one has just ended, podman may fail and has to be asked again.
+func (p *podman) end() (err error) {
+	for range 3 {
+		if err = p.lab.run(p.command("rm", "--force", "--all", "--volumes", "--time", "0")); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 func (p *podman) about() string {
 	if p.engine == "" {
 		return "storage " + p.driver

@@ -28,8 +28,10 @@ func exampleReport() *report {
 func TestJudge(t *testing.T) {
 	r := exampleReport()
 	r.judge([]target{
-		{"start", nameCrun, 0.8}, {"start", nameCrun, 0.4}, {"start", namePodman, 0.2},
-		{"memory", "", 100}, {"pull", namePodman, 0.7}, {sizeContest, "", 35},
+		{"start", nameCrun, 0.8, atMost}, {"start", nameCrun, 0.4, atMost}, {"start", namePodman, 0.2, atMost},
+		{"memory", "", 100, atMost}, {"pull", namePodman, 0.7, atMost}, {sizeContest, "", 35, atMost},
+		{"start", nameCrun, 0.4, atLeast}, {"start", nameCrun, 0.6, atLeast},
+		{"start", nameCrun, 5, addsAtMost}, {"start", nameCrun, -15, addsAtMost}, {"start", namePodman, 5, addsAtMost},
 	})
 	want := []string{
 		"met        start, at most 0.8 of crun: 0.5",
@@ -38,6 +40,11 @@ func TestJudge(t *testing.T) {
 		"not met    memory, at most 100 MB: 120",
 		"not known  pull, at most 0.7 of podman",
 		"met        size, at most 35 MB: 22.9",
+		"met        start, at least 0.4 of crun: 0.5",
+		"not met    start, at least 0.6 of crun: 0.5",
+		"met        start, at most 5 ms more than crun: -10",
+		"not met    start, at most -15 ms more than crun: -10",
+		"not known  start, at most 5 ms more than podman",
 	}
 	for i, v := range r.Verdicts {
 		if v.String() != want[i] {
@@ -76,7 +83,7 @@ memory, in MB
 
 func TestPublishKeepsEveryMeasurement(t *testing.T) {
 	r, file := exampleReport(), filepath.Join(t.TempDir(), "report.json")
-	r.judge([]target{{"start", namePodman, 0.2}})
+	r.judge([]target{{"start", namePodman, 0.2, atMost}})
 	if err := r.publish(&strings.Builder{}, file); err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,10 @@ import (
 
 // The names of contenders that targets and comparisons refer to.
 const (
-	nameBivouac = "bivouac"
-	nameCrun    = "crun"
-	namePodman  = "podman"
+	nameBivouac    = "bivouac"
+	nameBubblewrap = "bubblewrap"
+	nameCrun       = "crun"
+	namePodman     = "podman"
 )
 
 // startContest starts a program that does nothing, in an image that is there, with the confinement that each has by
@@ -44,7 +45,7 @@ func startBivouac(l *lab, name string, env ...string) *contender {
 }
 
 func startBubblewrap(l *lab) *contender {
-	c := &contender{name: "bubblewrap", tools: []string{"bwrap"}}
+	c := &contender{name: nameBubblewrap, tools: []string{"bwrap"}}
 	c.about = func() string { return "no seccomp filter, nothing masked, read-only root" }
 	c.prepare = func() error { return unpackBusybox(l.corpus, c.dir) }
 	c.commands = func() []*exec.Cmd {
@@ -70,15 +71,7 @@ func startPodman(l *lab) *contender {
 	p := &podman{lab: l}
 	run := func() *exec.Cmd { return p.command("run", "--rm", "--network", "none", l.busybox(), "/bin/true") }
 	c.about = p.about
-	c.prepare = func() error {
-		if err := p.choose(c.dir); err != nil {
-			return err
-		}
-		if err := l.run(p.pull(l.busybox())); err != nil {
-			return err
-		}
-		return p.chooseRuntime(run)
-	}
+	c.prepare = func() error { return p.ready(c.dir, l.busybox(), run) }
 	c.commands = func() []*exec.Cmd { return []*exec.Cmd{run()} }
 	return c
 }

@@ -5,23 +5,47 @@ import (
 	"math"
 )
 
-// A target is a number to reach: that of bivouac's median in a contest, in proportion to a peer's or by itself.
+// A target is a number to reach: that of bivouac's median in a contest, by itself or beside a peer's.
 type target struct {
 	contest string
-	peer    string  // empty: by itself, in the contest's unit
-	limit   float64 // what meets the target is at most this
+	peer    string // empty: by itself, in the contest's unit
+	limit   float64
+	rule    rule
+}
+
+// A rule says how a median is held against a target. The zero value is atMost.
+type rule int
+
+const (
+	atMost     rule = iota // no more than the limit, times what the peer needs
+	atLeast                // no less
+	addsAtMost             // no more than what the peer needs plus the limit, in the contest's unit
+)
+
+func (r rule) met(value, limit float64) bool {
+	if r == atLeast {
+		return value >= limit
+	}
+	return value <= limit
 }
 
 // sizeContest names what is no contest: the size of the executable, in MB.
 const sizeContest = "size"
 
 var targets = []target{
-	{"start", nameCrun, 0.8},
-	{"start", namePodman, 0.2},
-	{"pull", namePodman, 0.7},
-	{"memory", "", 100},
-	{"again", "", 30},
-	{sizeContest, "", 35},
+	{"start", nameCrun, 0.8, atMost},
+	{"start", namePodman, 0.2, atMost},
+	{"pull", namePodman, 0.7, atMost},
+	{"memory", "", 100, atMost},
+	{"again", "", 30, atMost},
+	{sizeContest, "", 35, atMost},
+	{"warm", nameBubblewrap, 2, atMost},
+	{"fleet", namePodman, 0.2, atMost},
+	{"exec", namePodman, 0.1, atMost},
+	{"idle", "", 1, atMost},
+	{"keeper", "", 25, atMost},
+	{"throughput", nameDirect, 0.7, atLeast},
+	{"latency", nameDirect, 100, addsAtMost},
 }
 
 // A verdict says whether a target is met.
@@ -47,7 +71,7 @@ func (r *report) judge(targets []target) {
 	for _, t := range targets {
 		v := verdict{Target: t.describe(r)}
 		if value := t.value(r); !math.IsNaN(value) {
-			met := value <= t.limit
+			met := t.rule.met(value, t.limit)
 			v.Value, v.Met = &value, &met
 		}
 		r.Verdicts = append(r.Verdicts, v)
@@ -55,12 +79,17 @@ func (r *report) judge(targets []target) {
 }
 
 func (t target) describe(r *report) string {
-	if t.peer != "" {
-		return fmt.Sprintf("%s, at most %.2g of %s", t.contest, t.limit, t.peer)
-	}
 	unit := "MB"
 	if c := r.contest(t.contest); c != nil {
 		unit = c.Unit
+	}
+	switch {
+	case t.rule == addsAtMost:
+		return fmt.Sprintf("%s, at most %.3g %s more than %s", t.contest, t.limit, unit, t.peer)
+	case t.rule == atLeast:
+		return fmt.Sprintf("%s, at least %.2g of %s", t.contest, t.limit, t.peer)
+	case t.peer != "":
+		return fmt.Sprintf("%s, at most %.2g of %s", t.contest, t.limit, t.peer)
 	}
 	return fmt.Sprintf("%s, at most %.3g %s", t.contest, t.limit, unit)
 }
@@ -77,8 +106,12 @@ func (t target) value(r *report) float64 {
 	case t.peer == "":
 		return c.first().Values.median()
 	}
-	if peer := c.row(t.peer); peer != nil {
-		return c.ratio(peer)
+	peer := c.row(t.peer)
+	switch {
+	case peer == nil:
+		return math.NaN()
+	case t.rule == addsAtMost:
+		return c.first().Values.median() - peer.Values.median()
 	}
-	return math.NaN()
+	return c.ratio(peer)
 }
