@@ -13,7 +13,7 @@ func newHello() Hello {
 	return Hello{Protocol: ProtocolVersion, Version: Version, UserNamespace: userNamespace()}
 }
 
-var namespaceNumber = regexp.MustCompile(`^user:\[([0-9]+)\]$`)
+var namespaceNumber = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^user:\[([0-9]+)\]$`) })
 
 // userNamespace is the inode number of this process's user namespace; 0, which is nobody's, if it cannot be told.
 var userNamespace = sync.OnceValue(func() uint64 {
@@ -21,7 +21,7 @@ var userNamespace = sync.OnceValue(func() uint64 {
 	if err != nil {
 		return 0
 	}
-	m := namespaceNumber.FindStringSubmatch(link)
+	m := namespaceNumber().FindStringSubmatch(link)
 	if m == nil {
 		return 0
 	}

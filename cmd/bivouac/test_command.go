@@ -5,15 +5,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // goCommand matches the go command, also by the names of golang.org/dl.
-var goCommand = regexp.MustCompile(`^go(\d+(\.\d+)*(rc\d+|beta\d+)?|tip)?$`)
+var goCommand = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^go(\d+(\.\d+)*(rc\d+|beta\d+)?|tip)?$`) })
 
 // goTestArgs returns where the arguments of `go test` begin, -1 if argv is another command. Before the verb, the go command
 // takes -C alone.
 func goTestArgs(argv []string) int {
-	if !goCommand.MatchString(filepath.Base(argv[0])) {
+	if !goCommand().MatchString(filepath.Base(argv[0])) {
 		return -1
 	}
 	at := 1

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/sandbox/keeper"
@@ -108,7 +109,7 @@ func moduleRoot(dir string) string {
 
 // buildDir matches the directory in which the go command builds one package's test, and has results put: it is removed
 // when the test has ended.
-var buildDir = regexp.MustCompile(`/go-build[0-9]+/b[0-9]+$`)
+var buildDir = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`/go-build[0-9]+/b[0-9]+$`) })
 
 // program shows a program that is named by its path. That of go test is in its build directory.
 func (v *testView) program(name string) error {
@@ -120,7 +121,7 @@ func (v *testView) program(name string) error {
 		return fmt.Errorf("find %s: %w", name, err)
 	}
 	dir := filepath.Dir(path)
-	if buildDir.MatchString(dir) {
+	if buildDir().MatchString(dir) {
 		v.bind(dir, false)
 		return nil
 	}
@@ -141,7 +142,7 @@ func (v *testView) outputs(o *testFiles) error {
 		if v.bound(file, true) {
 			continue
 		}
-		if dir := filepath.Dir(file); buildDir.MatchString(dir) {
+		if dir := filepath.Dir(file); buildDir().MatchString(dir) {
 			v.bind(dir, false)
 			continue
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/bivouac-run/bivouac/userns"
 )
 
 // dockerCaps are the capabilities of a container by default (moby daemon/pkg/oci/caps/defaults.go).
@@ -25,8 +27,9 @@ var (
 	dockerReadonly = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 )
 
-// makeBundle makes a bundle of the OCI runtime specification in an empty directory: busybox, confined as by bivouac.
-func makeBundle(corpus, dir string) error {
+// makeBundle makes a bundle of the OCI runtime specification in an empty directory: busybox, confined as by bivouac, with
+// the ids of m.
+func makeBundle(corpus, dir string, m userns.Mapping) error {
 	if err := unpackBusybox(corpus, filepath.Join(dir, "rootfs")); err != nil {
 		return err
 	}
@@ -34,7 +37,7 @@ func makeBundle(corpus, dir string) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(bundleSpec(profile, os.Getuid(), os.Getgid()))
+	text, err := json.Marshal(bundleSpec(profile, m))
 	if err != nil {
 		return fmt.Errorf("encode bundle: %w", err)
 	}
@@ -43,17 +46,17 @@ func makeBundle(corpus, dir string) error {
 
 // dockerProfile returns Docker's seccomp profile for dockerCaps, in full: for all that this machine executes.
 func dockerProfile() (*specs.LinuxSeccomp, error) {
-	profile, err := seccomp.GetDefaultProfile(bundleSpec(nil, 0, 0))
+	profile, err := seccomp.GetDefaultProfile(bundleSpec(nil, userns.Mapping{}))
 	if err != nil {
 		return nil, fmt.Errorf("make seccomp profile: %w", err)
 	}
 	return profile, nil
 }
 
-// bundleSpec specifies what bivouac does by default for a user without subordinate ids: the same namespaces, mounts,
+// bundleSpec specifies what bivouac does by default: the same namespaces, mounts,
 // capabilities and masks. It leaves out what bivouac adds, which costs the others less: the overlay, /etc/hosts and its
 // like, and on machines with cgroup v2 its file system.
-func bundleSpec(profile *specs.LinuxSeccomp, uid, gid int) *specs.Spec {
+func bundleSpec(profile *specs.LinuxSeccomp, m userns.Mapping) *specs.Spec {
 	return &specs.Spec{
 		Version: "1.0.2", // that of the oldest runtime that is measured
 		Process: &specs.Process{
@@ -67,14 +70,22 @@ func bundleSpec(profile *specs.LinuxSeccomp, uid, gid int) *specs.Spec {
 		Hostname: "bench",
 		Mounts:   bundleMounts(),
 		Linux: &specs.Linux{
-			UIDMappings:   []specs.LinuxIDMapping{{HostID: uint32(uid), Size: 1}},
-			GIDMappings:   []specs.LinuxIDMapping{{HostID: uint32(gid), Size: 1}},
+			UIDMappings:   bundleIDs(m.UIDs),
+			GIDMappings:   bundleIDs(m.GIDs),
 			Namespaces:    bundleNamespaces(),
 			Seccomp:       profile,
 			MaskedPaths:   dockerMasked,
 			ReadonlyPaths: dockerReadonly,
 		},
 	}
+}
+
+func bundleIDs(maps []userns.IDMap) []specs.LinuxIDMapping {
+	out := make([]specs.LinuxIDMapping, len(maps))
+	for i, m := range maps {
+		out[i] = specs.LinuxIDMapping{ContainerID: m.ContainerID, HostID: m.HostID, Size: m.Size}
+	}
+	return out
 }
 
 func bundleNamespaces() []specs.LinuxNamespace {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/bivouac-run/bivouac/userns"
 )
 
 // product is the part that is compared of what bivouac configures for a user with one id.
@@ -38,7 +40,7 @@ func readProduct(t *testing.T) product {
 
 // A peer that confined less than bivouac would be no measure of it.
 func TestBundleConfinesAsBivouacDoes(t *testing.T) {
-	want, got := readProduct(t), bundleSpec(nil, 1000, 1000)
+	want, got := readProduct(t), bundleSpec(nil, oneID())
 	for name, pair := range map[string][2][]string{
 		"bounding":  {got.Process.Capabilities.Bounding, want.Capabilities.Bounding},
 		"effective": {got.Process.Capabilities.Effective, want.Capabilities.Effective},
@@ -56,7 +58,7 @@ func TestBundleConfinesAsBivouacDoes(t *testing.T) {
 }
 
 func TestBundleMountsWhatBivouacMounts(t *testing.T) {
-	want, got := readProduct(t).Mounts, bundleSpec(nil, 1000, 1000).Mounts
+	want, got := readProduct(t).Mounts, bundleSpec(nil, oneID()).Mounts
 	if len(got) != len(want) {
 		t.Fatalf("got %d mounts, bivouac has %d", len(got), len(want))
 	}
@@ -92,7 +94,7 @@ func TestBundleNamespaces(t *testing.T) {
 	for _, one := range readProduct(t).Namespaces {
 		want = append(want, string(of[one.Type]))
 	}
-	for _, one := range bundleSpec(nil, 1000, 1000).Linux.Namespaces {
+	for _, one := range bundleSpec(nil, oneID()).Linux.Namespaces {
 		got = append(got, string(one.Type))
 	}
 	if slices.Sort(want); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
@@ -100,8 +102,8 @@ func TestBundleNamespaces(t *testing.T) {
 	}
 }
 
-func TestBundleMapsOneID(t *testing.T) {
-	got := bundleSpec(nil, 1000, 1001).Linux
+func TestBundleMapsIDs(t *testing.T) {
+	got := bundleSpec(nil, userns.Mapping{UIDs: []userns.IDMap{{HostID: 1000, Size: 1}}, GIDs: []userns.IDMap{{HostID: 1001, Size: 1}}}).Linux
 	for name, test := range map[string]struct {
 		got  []specs.LinuxIDMapping
 		host uint32

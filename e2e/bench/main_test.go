@@ -30,7 +30,7 @@ func TestOnlyChosenContestsAreHeldAndJudged(t *testing.T) {
 			t.Errorf("got a target for %s", one.contest)
 		}
 	}
-	if len(chosen) != 3 {
+	if len(chosen) != 4 {
 		t.Errorf("got %d targets: %v", len(chosen), chosen)
 	}
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/bivouac-run/bivouac/userns"
 )
@@ -12,6 +14,7 @@ const (
 	nameBivouac    = "bivouac"
 	nameBubblewrap = "bubblewrap"
 	nameCrun       = "crun"
+	nameCrunMapped = "crun, all ids"
 	namePodman     = "podman"
 )
 
@@ -19,13 +22,28 @@ const (
 // default; crun and runc are told to confine as much as bivouac does.
 func startContest(l *lab, c config) contest {
 	contenders := []*contender{startBivouac(l, nameBivouac)}
-	if m, err := userns.Detect(); err == nil && !m.Single() {
+	one := oneID()
+	all, err := userns.Detect()
+	mapped := err == nil && !all.Single()
+	if mapped {
 		contenders = append(contenders, startBivouac(l, "bivouac, one id", userns.ModeVariable+"=single"))
+	}
+	contenders = append(contenders, startBubblewrap(l), startRuntime(l, nameCrun, one, "--cgroup-manager=disabled"))
+	if mapped {
+		contenders = append(contenders, startRuntime(l, nameCrunMapped, all, "--cgroup-manager=disabled"))
 	}
 	return contest{
 		name: "start", title: "start: run /bin/true in a busybox image that is there", unit: "ms", meter: clock,
 		warmups: 3, rounds: c.starts,
-		contenders: append(contenders, startBubblewrap(l), startRuntime(l, nameCrun, "--cgroup-manager=disabled"), startRuntime(l, "runc"), startPodman(l)),
+		contenders: append(contenders, startRuntime(l, "runc", one), startPodman(l)),
+	}
+}
+
+// oneID maps root to this user and nothing else, as for a user without subordinate ids.
+func oneID() userns.Mapping {
+	return userns.Mapping{
+		UIDs: []userns.IDMap{{HostID: uint32(os.Getuid()), Size: 1}},
+		GIDs: []userns.IDMap{{HostID: uint32(os.Getgid()), Size: 1}},
 	}
 }
 
@@ -55,13 +73,20 @@ func startBubblewrap(l *lab) *contender {
 }
 
 // startRuntime runs a bundle with an OCI runtime.
-func startRuntime(l *lab, name string, flags ...string) *contender {
-	c := &contender{name: name, tools: []string{name}}
+func startRuntime(l *lab, name string, m userns.Mapping, flags ...string) *contender {
+	tool, _, _ := strings.Cut(name, ",")
+	c := &contender{name: name, tools: []string{tool}}
 	root := func() string { return filepath.Join(c.dir, "root") }
-	c.about = func() string { return "Docker's seccomp profile, masks and capabilities, one id, no overlay" }
-	c.prepare = func() error { return makeBundle(l.corpus, c.dir) }
+	c.about = func() string {
+		ids := "one id"
+		if !m.Single() {
+			ids = "all ids"
+		}
+		return "Docker's seccomp profile, masks and capabilities, " + ids + ", no overlay"
+	}
+	c.prepare = func() error { return makeBundle(l.corpus, c.dir, m) }
 	c.commands = func() []*exec.Cmd {
-		return []*exec.Cmd{l.command(name, append(flags[:len(flags):len(flags)], "--root", root(), "run", "--bundle", c.dir, "bench")...)}
+		return []*exec.Cmd{l.command(tool, append(flags[:len(flags):len(flags)], "--root", root(), "run", "--bundle", c.dir, "bench")...)}
 	}
 	return c
 }

@@ -34,6 +34,7 @@ const sizeContest = "size"
 
 var targets = []target{
 	{"start", nameCrun, 0.8, atMost},
+	{"start", nameCrunMapped, 0.8, atMost},
 	{"start", namePodman, 0.2, atMost},
 	{"pull", namePodman, 0.7, atMost},
 	{"memory", "", 100, atMost},

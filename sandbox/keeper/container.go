@@ -104,7 +104,6 @@ func (k *keeper) create(ctx context.Context, spec *sandbox.Spec, a *asker) (_ *c
 		return nil, err
 	}
 	c.created = time.Now()
-	k.show(c)
 	return c, nil
 }
 

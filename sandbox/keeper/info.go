@@ -20,6 +20,13 @@ func (c *container) info() sandbox.Info {
 	}
 }
 
+// warn adds a warning, unless it is empty.
+func (c *container) warn(warning string) {
+	if warning != "" {
+		c.warnings = append(c.warnings, warning)
+	}
+}
+
 // merged adds b to a.
 func merged(a, b map[string]string) map[string]string {
 	out := maps.Clone(a)

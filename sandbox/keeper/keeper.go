@@ -104,7 +104,7 @@ func newKeeper() (*keeper, error) {
 	}
 	k := &keeper{slots: newSlots(), uids: extents(ids.UIDs), gids: extents(ids.GIDs)}
 	k.doors.receive = (*server).receive
-	go prepareFilters(k.single())
+	k.warmUp()
 	if err := k.openStore(ids); err != nil {
 		return nil, err
 	}

@@ -83,6 +83,7 @@ func (s *server) create(ctx context.Context, k *keeper, m *wire.Message) outcome
 	if err != nil {
 		return outcome{err: err}
 	}
+	c.warn(k.show(c))
 	s.remember(m.ID, c)
 	if ctx.Err() != nil { // cancelled before it could be found
 		return outcome{err: ctx.Err(), clean: func() { _ = s.discard(m.ID) }}
@@ -100,7 +101,10 @@ func (s *server) run(ctx context.Context, k *keeper, m *wire.Message) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
+	shown := make(chan string, 1)
+	go func() { shown <- k.show(c) }() // nobody waits for it but who asks for the container
 	p, err := c.begin(m.Files)
+	c.warn(<-shown)
 	if err != nil {
 		_ = c.discard()
 		return outcome{err: err}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/sandbox"
@@ -61,30 +60,27 @@ func (c *container) userOf(pid, uid int) int {
 
 // processInfo tells of a process. PPID is a number of the keeper's.
 func processInfo(pid int, booted time.Time) (sandbox.ProcessInfo, error) {
-	proc, err := procfs.NewProc(pid)
+	stat, err := readStat(pid)
 	if err != nil {
 		return sandbox.ProcessInfo{}, err
 	}
-	stat, err := proc.Stat()
+	status, err := procFields(pid, "status")
 	if err != nil {
 		return sandbox.ProcessInfo{}, err
 	}
-	status, err := proc.NewStatus()
-	if err != nil {
-		return sandbox.ProcessInfo{}, err
-	}
-	if len(status.NSpids) < 2 {
+	numbers, users := strings.Fields(status["NSpid"]), strings.Fields(status["Uid"])
+	if len(numbers) < 2 || len(users) < 2 {
 		return sandbox.ProcessInfo{}, fmt.Errorf("read process %d: no number in the container", pid)
 	}
 	args, err := readArgs(pid)
 	return sandbox.ProcessInfo{
-		PID: int(status.NSpids[1]), PPID: stat.PPID, UID: int(status.UIDs[1]), Args: args, Name: stat.Comm, State: stat.State,
-		RSS: int64(stat.ResidentMemory()), Started: booted.Add(ticks(stat.Starttime)),
+		PID: int(number(numbers[1])), PPID: stat.parent, UID: int(number(users[1])), Args: args, Name: stat.comm, State: stat.state,
+		RSS: stat.rss * int64(os.Getpagesize()), Started: booted.Add(ticks(stat.started)),
 	}, err
 }
 
 // ticks is proc(5)'s unit of time: USER_HZ is 100 everywhere.
-func ticks[N int | uint | uint64](n N) time.Duration { return time.Duration(n) * (time.Second / 100) }
+func ticks(n int64) time.Duration { return time.Duration(n) * (time.Second / 100) }
 
 // bootTime is what start times of processes count from.
 func bootTime() (time.Time, error) {

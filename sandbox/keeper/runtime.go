@@ -42,14 +42,16 @@ type door struct {
 	path     string
 }
 
-// show makes the container reachable if that was asked for. Where it cannot be, that is no reason not to run.
-func (k *keeper) show(c *container) {
+// show makes the container reachable if that was asked for. Where it cannot be, that is no reason not to run, but for a
+// warning.
+func (k *keeper) show(c *container) (warning string) {
 	if !c.spec.Listed {
-		return
+		return ""
 	}
 	if err := k.openDoor(c); err != nil {
-		c.warnings = append(c.warnings, fmt.Sprintf("bivouac ps and exec will not find this container: %v", err))
+		return fmt.Sprintf("bivouac ps and exec will not find this container: %v", err)
 	}
+	return ""
 }
 
 // openDoor makes the container's socket, once.

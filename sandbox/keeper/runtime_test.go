@@ -21,7 +21,7 @@ func newDoor(t testing.TB, users uint64) (*keeper, *container) {
 	k.doors.users.Store(users)
 	k.doors.receive = (*server).receive
 	c := &container{k: k, id: newID(), spec: &sandbox.Spec{Listed: true}}
-	k.show(c)
+	c.warn(k.show(c))
 	t.Cleanup(func() { k.doors.close(c) })
 	if len(c.warnings) > 0 {
 		t.Fatal(c.warnings)
@@ -64,7 +64,7 @@ func TestNoDoorOpensAfterTheLastWasShut(t *testing.T) {
 	k, _ := newDoor(t, 1)
 	k.doors.lock(func(*container) bool { return false })
 	late := &container{k: k, id: newID(), spec: &sandbox.Spec{Listed: true}}
-	k.show(late)
+	late.warn(k.show(late))
 	entries, err := os.ReadDir(filepath.Dir(socketOf(t, late)))
 	if err != nil || len(entries) != 0 {
 		t.Errorf("%v %v", entries, err)
@@ -78,7 +78,7 @@ func TestDoorInALongDirectory(t *testing.T) {
 	}
 	t.Setenv("XDG_RUNTIME_DIR", long)
 	c := &container{k: &keeper{}, id: newID(), spec: &sandbox.Spec{Listed: true}}
-	c.k.show(c)
+	c.warn(c.k.show(c))
 	defer c.k.doors.close(c)
 	if len(c.warnings) > 0 {
 		t.Error(c.warnings)
@@ -92,7 +92,7 @@ func TestDoorThatCannotBeMadeIsAWarning(t *testing.T) {
 	}
 	t.Setenv("XDG_RUNTIME_DIR", dir)
 	c := &container{k: &keeper{}, id: newID(), spec: &sandbox.Spec{Listed: true}}
-	c.k.show(c)
+	c.warn(c.k.show(c))
 	if len(c.warnings) != 1 || !strings.Contains(c.warnings[0], "set XDG_RUNTIME_DIR") {
 		t.Errorf("%q", c.warnings)
 	}
@@ -187,7 +187,7 @@ func BenchmarkDoor(b *testing.B) {
 	k := &keeper{}
 	for b.Loop() {
 		c := &container{k: k, id: newID(), spec: &sandbox.Spec{Listed: true}}
-		k.show(c)
+		c.warn(k.show(c))
 		k.doors.close(c)
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/sandbox"
@@ -50,32 +50,28 @@ func (c *container) stats(context.Context, sandbox.StatsRequest) (any, error) {
 func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
 
 func addProcess(s *sandbox.Stats, pid int) error {
-	proc, err := procfs.NewProc(pid)
-	if err != nil {
-		return err
-	}
-	stat, err := proc.Stat()
+	stat, err := readStat(pid)
 	if err != nil {
 		return err
 	}
 	s.Processes++
-	s.Threads += stat.NumThreads
-	s.RSS += int64(stat.ResidentMemory())
-	s.CPU += ticks(stat.UTime) + ticks(stat.STime) + ticks(stat.CUTime) + ticks(stat.CSTime)
-	if strings.Contains("ZX", stat.State) { // has no memory, and cannot be asked for more
+	s.Threads += stat.threads
+	s.RSS += stat.rss * int64(os.Getpagesize())
+	s.CPU += ticks(stat.user + stat.system + stat.childUser + stat.childSyst)
+	if strings.Contains("ZX", stat.state) { // has no memory, and cannot be asked for more
 		return nil
 	}
-	memory, err := proc.ProcSMapsRollup()
+	memory, err := procFields(pid, "smaps_rollup")
 	if err != nil {
 		return err
 	}
-	s.PSS += int64(memory.Pss)
-	io, err := proc.IO()
+	s.PSS += number(memory["Pss"]) << 10
+	io, err := procFields(pid, "io")
 	if err != nil {
 		return err
 	}
-	s.Read += int64(io.ReadBytes)
-	s.Written += int64(io.WriteBytes)
+	s.Read += number(io["read_bytes"])
+	s.Written += number(io["write_bytes"])
 	return nil
 }
 
@@ -94,18 +90,7 @@ func addCgroup(s *sandbox.Stats, p *program) error {
 }
 
 // addNetwork sums the interfaces of the container. What goes through loopback is counted too, since it has no other.
-func addNetwork(s *sandbox.Stats, pid int) error {
-	proc, err := procfs.NewProc(pid)
-	if err != nil {
-		return err
-	}
-	devices, err := proc.NetDev()
-	if err != nil {
-		return err
-	}
-	for _, d := range devices {
-		s.Received += int64(d.RxBytes)
-		s.Sent += int64(d.TxBytes)
-	}
-	return nil
+func addNetwork(s *sandbox.Stats, pid int) (err error) {
+	s.Received, s.Sent, err = readTraffic(pid)
+	return err
 }

@@ -131,24 +131,15 @@ type processStatus struct {
 }
 
 func readStatus(pid int) (s processStatus, ok bool) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	fields, err := procFields(pid, "status")
 	if err != nil {
 		return s, false
 	}
-	for line := range strings.Lines(string(text)) {
-		field, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		value = strings.TrimSpace(value)
-		switch field {
-		case "Name":
-			s.name = value
-		case "State":
-			s.zombie = strings.HasPrefix(value, "Z")
-		case "PPid":
-			s.parent, _ = strconv.Atoi(value)
-		case "NSpid":
-			numbers := strings.Fields(value)
-			s.inner, _ = strconv.Atoi(numbers[len(numbers)-1])
-		}
+	numbers := strings.Fields(fields["NSpid"])
+	if len(numbers) == 0 {
+		return s, false
 	}
-	return s, true
+	return processStatus{
+		name: fields["Name"], zombie: strings.HasPrefix(fields["State"], "Z"), parent: int(number(fields["PPid"])), inner: int(number(numbers[len(numbers)-1])),
+	}, true
 }

@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -112,7 +113,7 @@ func (c *call) readLink(dirfd int, name string) (string, bool) {
 // finalName follows the symbolic links at the end of a path, to the name that a file made through it would have.
 func (c *call) finalName(dirfd int, name string) string {
 	for range maxLinks {
-		if magicLink.MatchString(name) {
+		if magicLink().MatchString(name) {
 			break // its text is for people
 		}
 		target, ok := c.readLink(dirfd, name)
@@ -127,7 +128,7 @@ func (c *call) finalName(dirfd int, name string) string {
 // lookupMagic opens a path that ends at a descriptor below /proc, like /dev/stdout.
 func (c *call) lookupMagic(dirfd int, name string) (int, bool) {
 	name = c.finalName(dirfd, name)
-	m := magicLink.FindStringSubmatch(name)
+	m := magicLink().FindStringSubmatch(name)
 	if m == nil {
 		return -1, false
 	}
@@ -140,7 +141,9 @@ func (c *call) lookupMagic(dirfd int, name string) (int, bool) {
 
 // magicLink knows the magic links that lead to a container's own files. No other is followed: through a /proc that
 // shows the supervisor's processes as well it would lead out of the container.
-var magicLink = regexp.MustCompile(`^/+(?:dev|proc/+(self|thread-self|[0-9]+))/+fd/+([0-9]+)$`)
+var magicLink = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^/+(?:dev|proc/+(self|thread-self|[0-9]+))/+fd/+([0-9]+)$`)
+})
 
 // neighbourFile opens a descriptor of another process by the number that the container's /proc gives it, if that is
 // a process of the container.
