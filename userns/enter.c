@@ -373,21 +373,18 @@ static void settle(struct channel alive, int own_session)
 	mount_proc();
 }
 
-__attribute__((constructor)) static void enter(void)
+static void enter(const struct bivouac_map *uids, const struct bivouac_map *gids)
 {
-	static struct bivouac_map uids, gids;
 	struct channel alive;
 	int own_session;
 	pid_t inner;
 
-	if (!take_request(&uids, &gids))
-		return;
 	signal(SIGCHLD, SIG_DFL); /* ignored, it would lose every exit status */
 	own_session = leave_session();
-	if (is_single(&uids) && is_single(&gids))
-		unshare_single(&uids, &gids);
+	if (is_single(uids) && is_single(gids))
+		unshare_single(uids, gids);
 	else
-		unshare_mapped(&uids, &gids);
+		unshare_mapped(uids, gids);
 	alive = open_channel();
 	inner = fork();
 	if (inner < 0)
@@ -395,4 +392,19 @@ __attribute__((constructor)) static void enter(void)
 	if (inner > 0)
 		watch(inner, alive);
 	settle(alive, own_session);
+}
+
+static struct bivouac_map uids, gids;
+
+void bivouac_enter(const char *text)
+{
+	if (!bivouac_enter_parse(text, &uids, &gids))
+		fail("", "there are no id maps in \"%.80s\"", text);
+	enter(&uids, &gids);
+}
+
+__attribute__((constructor)) static void enter_if_asked(void)
+{
+	if (take_request(&uids, &gids))
+		enter(&uids, &gids);
 }

@@ -18,4 +18,10 @@ struct bivouac_map {
 /* Reads "u:0,1500,1;1,231072,65536 g:0,1500,1"; returns 1 if all of text is that, 0 otherwise. */
 int bivouac_enter_parse(const char *text, struct bivouac_map *uids, struct bivouac_map *gids);
 
+/*
+ * Does what the variable in the environment asks for, for a process that has not started Go yet. It returns in the new
+ * process 1 alone.
+ */
+void bivouac_enter(const char *text);
+
 #endif

@@ -1,5 +1,5 @@
-// A head start for the keeper of `bivouac run`: it is started before Go boots in this process, so that both boot at the
-// same time. That needs the id map, which Go works out; a file of the store remembers it together with all that it was
+// A head start for the keeper of `bivouac run`: this process forks before Go boots in it, and Go boots in both at the same
+// time, in one as the keeper. That needs the id map, which Go works out; a file of the store remembers it together with all that it was
 // worked out from (headstart.go). If any of that is different, or anything at all fails here, Go starts the keeper.
 #define _GNU_SOURCE
 #include "headstart.h"
@@ -19,7 +19,8 @@
 
 enum { CALLER_FD = 3 }; // where a keeper expects its socket
 
-extern char **environ;
+// Of package userns. It is weak for cgo, which links this package alone for a look at it.
+extern void bivouac_enter(const char *maps) __attribute__((weak));
 
 struct headstart headstart = {-1, -1, -1};
 
@@ -80,7 +81,7 @@ int headstart_file(char *path, size_t size) {
 	return 0;
 }
 
-// remembered reads the map for this key into text, behind the name of the variable that it becomes.
+// remembered reads the map for this key into text.
 static int remembered(char *text, size_t size) {
 	char path[4096], key[2048], content[sizeof key + 8192];
 	if (!headstart_file(path, sizeof path) || !headstart_key(key, sizeof key))
@@ -95,52 +96,54 @@ static int remembered(char *text, size_t size) {
 	if (n <= 0 || (size_t)n <= length + 2 || memcmp(content, key, length) != 0 || content[length] != '\n' || content[n - 1] != '\n')
 		return 0;
 	content[n - 1] = 0;
-	int used = snprintf(text, size, "_BIVOUAC_ENTER=%s", content + length + 1);
+	int used = snprintf(text, size, "%s", content + length + 1);
 	return used > 0 && (size_t)used < size && !strchr(text, '\n');
 }
 
-static char **environment_with(char *entry) {
-	size_t n = 0;
-	while (environ[n])
-		n++;
-	char **env = malloc((n + 2) * sizeof *env);
-	if (!env)
-		return NULL;
-	memcpy(env, environ, n * sizeof *env);
-	env[n] = entry;
-	env[n + 1] = NULL;
-	return env;
+// rename_process has Go and ps(1) see `bivouac keeper`: the strings of the command line lie one behind the other.
+static void rename_process(int argc, char **argv) {
+	static char words[] = "bivouac\0keeper";
+	char *begin = argv[0], *end = argv[0];
+	for (int i = 0; i < argc && argv[i] == end; i++)
+		end += strlen(argv[i]) + 1;
+	size_t room = end - begin, length = room < sizeof words ? room : sizeof words;
+	memset(begin, 0, room);
+	memcpy(begin, words, length);
+	begin[room - 1] = 0;
+	argv[0] = words;
+	argv[1] = words + sizeof "bivouac";
+	for (int i = 2; i < argc; i++)
+		argv[i] = words + sizeof words - 1; // empty
 }
 
-// become_keeper gets nothing but the null device, the pipe of its errors, and the socket.
-static _Noreturn void become_keeper(int socket, int errors, char **env) {
-	char self[4096], *argv[] = {self, "keeper", NULL};
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+// become_keeper takes along nothing but the null device, the pipe of its errors, and the socket. It returns as process 1
+// of the keeper's namespaces.
+static void become_keeper(int socket, int errors, const char *maps) {
 	int null = open("/dev/null", O_RDWR);
 	int moved = fcntl(socket, F_DUPFD, 10), said = fcntl(errors, F_DUPFD, 10);
-	if (n < 0 || null < 0 || moved < 0 || said < 0)
+	if (null < 0 || moved < 0 || said < 0)
 		_exit(125);
-	self[n] = 0;
 	setpgid(0, 0); // the terminal's Ctrl-C is for the caller alone
 	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(said, 2) < 0 || dup2(moved, CALLER_FD) < 0)
 		_exit(125);
 	syscall(SYS_close_range, CALLER_FD + 1, ~0U, 0);
-	execve("/proc/self/exe", argv, env);
-	_exit(125);
+	bivouac_enter(maps);
 }
 
 __attribute__((constructor)) static void start_keeper(int argc, char **argv) {
-	static char entry[8192];
+	static char maps[8192];
 	int sockets[2], errors[2];
-	char **env;
-	if (argc < 3 || strcmp(argv[1], "run") != 0 || !remembered(entry, sizeof entry) || !(env = environment_with(entry)))
+	if (argc < 3 || strcmp(argv[1], "run") != 0 || !bivouac_enter || !remembered(maps, sizeof maps))
 		return;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
 		return;
 	if (pipe2(errors, O_CLOEXEC) == 0) {
 		pid_t pid = fork();
-		if (pid == 0)
-			become_keeper(sockets[1], errors[1], env);
+		if (pid == 0) {
+			rename_process(argc, argv);
+			become_keeper(sockets[1], errors[1], maps);
+			return;
+		}
 		if (pid > 0)
 			headstart = (struct headstart){pid, sockets[0], errors[0]};
 		else
@@ -150,5 +153,4 @@ __attribute__((constructor)) static void start_keeper(int argc, char **argv) {
 	if (headstart.pid < 0)
 		close(sockets[0]);
 	close(sockets[1]);
-	free(env);
 }
