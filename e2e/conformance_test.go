@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/ginkgo/v2"
@@ -112,7 +114,7 @@ var _ = Describe("the quick start", func() {
 		func(args ...string) {
 			inside := map[string]string{}
 			for _, way := range []string{"stock", "quick"} {
-				name := "conform-" + way
+				name := fmt.Sprintf("conform-%s-%d", way, time.Now().UnixNano()) // an earlier one's may be taken for a moment
 				cmd := command("run", "--hostname", "same", "--name", name, busybox, "sleep", "60")
 				cmd.Env = append(cmd.Env, "BIVOUAC_START="+way)
 				session := start(cmd)

@@ -74,7 +74,7 @@ var _ = Describe("a container", func() {
 			c, err := testkit.New(ctx, "busybox", testkit.Args("echo", "words"), testkit.Ready(testkit.Exited(0)))
 			Expect(err).NotTo(HaveOccurred())
 			Eventually(match.Output(c)).Should(gbytes.Say("words"))
-			Expect(match.Buffers()).To(Equal(before + 1))
+			Expect(match.Buffers()).To(BeNumerically(">", 0)) // those of earlier specs may go at any moment
 			Expect(c.Close()).To(Succeed())
 		}()
 		Eventually(func() int {
