@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -148,6 +149,14 @@ var _ = Describe("the quick start", func() {
 		cmd = command("run", busybox, "true")
 		cmd.Env = append(cmd.Env, "BIVOUAC_START=quik")
 		Expect(oneLine(finish(cmd), 125)).To(ContainSubstring("quik"))
+	})
+
+	It("names the limit of namespaces where that is reached", func() {
+		cmd := command("run", "--quiet", busybox, "true")
+		// In a namespace of one's own the limit can be lowered: the keeper's namespace is the last that may be made.
+		outer := exec.Command("unshare", append([]string{"--user", "--map-root-user", "sh", "-c", `echo 1 >/proc/sys/user/max_user_namespaces; exec "$@"`, "sh"}, cmd.Args...)...)
+		outer.Env = append(cmd.Env, "BIVOUAC_IDMAP=single", "BIVOUAC_HOME="+filepath.Join(scratchDir(), "store"))
+		Expect(oneLine(finish(outer), 125)).To(ContainSubstring("sysctl -w user.max_user_namespaces"))
 	})
 
 	It("leaves the word to libcontainer where it fails", func() {

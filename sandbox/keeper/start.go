@@ -112,6 +112,11 @@ func (c *container) launch(stdio []*os.File) error {
 // mountFailure is how libcontainer tells of a failed mount, at the end of a chain of causes.
 const mountFailure = `error mounting "(.*?)" to rootfs at "(.*?)": (?:.*: )?(.*)`
 
+// isNamespaceLimit tells of what the kernel says where a user has as many namespaces as user.max_*_namespaces allow.
+func isNamespaceLimit(text string) bool {
+	return strings.Contains(text, "failed to unshare") && strings.Contains(text, "No space left on device")
+}
+
 // startError says of libcontainer's chain of causes what concerns the user, where it is known.
 func startError(err error) error {
 	text := strings.ReplaceAll(err.Error(), "\n", " ")
@@ -119,13 +124,17 @@ func startError(err error) error {
 		return sandbox.Errorf(sandbox.CodeMount, "mount %s on %s: %s", m[1], m[2], m[3]).
 			WithRemedy("check that source and target are both directories or both files, and that the image lets the target be made")
 	}
+	if isNamespaceLimit(text) {
+		return sandbox.Errorf(sandbox.CodeInternal, "start container: the kernel's limit of namespaces is reached").
+			WithRemedy("run fewer containers at once, or raise it: sudo sysctl -w user.max_user_namespaces=28633")
+	}
 	e := sandbox.Errorf(sandbox.CodeInternal, "start container: %s", text)
 	text = strings.ToLower(text) // C's words and Go's differ in that
 	switch {
 	case strings.Contains(text, "too many open files"):
 		return e.WithRemedy("raise --ulimit nofile, or your own limit of open files")
 	case strings.Contains(text, "no space left on device"):
-		return e.WithRemedy("free some memory or disk space, or raise user.max_user_namespaces and the like")
+		return e.WithRemedy("free some memory or disk space")
 	case strings.Contains(text, "resource temporarily unavailable"):
 		return e.WithRemedy("raise --ulimit nproc, or your own limit of processes")
 	}
