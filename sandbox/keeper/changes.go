@@ -81,7 +81,8 @@ func (c *container) upper() string {
 	return c.area.upper
 }
 
-// ownPaths are what the container has of the keeper's making: where something is mounted, and its working directory.
+// ownPaths are what the container has of the keeper's making: where something is mounted, its working directory, and over
+// the machine's own root the directory of sockets, which is hidden.
 // Symlinks on the way there are followed.
 func (c *container) ownPaths() (covered, made []string, err error) {
 	root, err := openRoot(c.area.root)
@@ -91,6 +92,9 @@ func (c *container) ownPaths() (covered, made []string, err error) {
 	defer root.Close()
 	for _, m := range c.config.Mounts {
 		covered = append(covered, m.Destination, c.realPath(root, m.Destination))
+	}
+	if hidden, err := sandbox.RuntimeDir(); err == nil && c.image.Host { // see hideSockets
+		covered = append(covered, hidden, c.realPath(root, hidden))
 	}
 	return covered, []string{c.proc.dir, c.realPath(root, c.proc.dir)}, nil
 }
