@@ -124,6 +124,23 @@ func writeJSON[T any](w io.Writer, rows []T) error {
 	return show(w, out.Bytes())
 }
 
+// writeListing prints rows as the flags of a listing verb say: IDs alone, with a format of the user's, or a table with that
+// format's columns after the word table, otherwise with the given ones.
+//
+// Errors: usageError.
+func writeListing[T any](w io.Writer, format string, quiet bool, columns string, rows []T, header T) error {
+	asked, isTable := strings.CutPrefix(format, "table")
+	switch {
+	case format == "" && quiet:
+		return writeRows(w, "{{.ID}}", rows, header)
+	case format != "" && !isTable:
+		return writeRows(w, format, rows, header)
+	case strings.TrimSpace(asked) != "":
+		columns = strings.TrimSpace(asked)
+	}
+	return writeTable(w, columns, rows, header)
+}
+
 // writeTable prints rows in columns, which a template separates by \t, below the header's line.
 //
 // Errors: usageError.

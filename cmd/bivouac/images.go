@@ -147,16 +147,9 @@ func shortID(d digest.Digest) string {
 }
 
 func (f *imagesFlags) write(w io.Writer, rows []imageRow) error {
-	columns, isTable := strings.CutPrefix(f.format, "table")
-	switch {
-	case f.format == "" && f.quiet:
-		return writeRows(w, "{{.ID}}", rows, imageHeader)
-	case f.format != "" && !isTable:
-		return writeRows(w, f.format, rows, imageHeader)
-	case strings.TrimSpace(columns) != "":
-		return writeTable(w, strings.TrimSpace(columns), rows, imageHeader)
-	case f.digests:
-		return writeTable(w, `{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`, rows, imageHeader)
+	columns := `{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`
+	if f.digests {
+		columns = `{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`
 	}
-	return writeTable(w, `{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`, rows, imageHeader)
+	return writeListing(w, f.format, f.quiet, columns, rows, imageHeader)
 }

@@ -155,16 +155,8 @@ func describeLabels(labels map[string]string) string {
 }
 
 func (f *psFlags) write(w io.Writer, rows []containerRow) error {
-	columns, isTable := strings.CutPrefix(f.format, "table")
-	switch {
-	case f.format == "" && f.quiet:
-		return writeRows(w, "{{.ID}}", rows, containerHeader)
-	case f.format != "" && !isTable:
-		return writeRows(w, f.format, rows, containerHeader)
-	case strings.TrimSpace(columns) != "":
-		return writeTable(w, strings.TrimSpace(columns), rows, containerHeader)
-	}
-	return writeTable(w, `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`, rows, containerHeader)
+	const columns = `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`
+	return writeListing(w, f.format, f.quiet, columns, rows, containerHeader)
 }
 
 // completeContainers offers the names of containers that can be found.

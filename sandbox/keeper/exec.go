@@ -18,7 +18,6 @@ import (
 
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/sandbox/wire"
-	"github.com/bivouac-run/bivouac/userns/emulate"
 )
 
 // session is a program that is executed in a running container besides its own.
@@ -185,7 +184,9 @@ func (x *session) attempt(stdio []*os.File) error {
 		return err
 	}
 	theirs.Close()
-	if err := x.awaitExec(ours); err != nil {
+	process := x.process
+	serve := func(listener *os.File) { serveEmulation(listener, x.c.emulatedAs(x.user), process) }
+	if err := awaitExec(ours, x.spec.Args[0], serve); err != nil {
 		x.kill()
 		if x.terminal != nil {
 			x.terminal.Close()
@@ -238,33 +239,6 @@ func (x *session) innerPID() int {
 	}
 	status, _ := readStatus(pid)
 	return status.inner
-}
-
-// awaitExec reads what the process reports until its end of the socket is closed by executing the program.
-func (x *session) awaitExec(s *socket) error {
-	for {
-		message, file, err := s.receive()
-		if err != nil {
-			return fmt.Errorf("read the process's report: %w", err)
-		}
-		switch r, failed := parseReport(message); {
-		case failed:
-			return execError(x.spec.Args[0], r)
-		case file != nil:
-			go x.emulate(file)
-		case len(message) == 0:
-			return nil
-		}
-	}
-}
-
-// emulate answers for the ids that the machine's user does not have, until the session and what it has started end.
-func (x *session) emulate(listener *os.File) {
-	defer listener.Close()
-	if err := emulate.Serve(listener, x.c.emulatedAs(x.user)); err != nil {
-		fmt.Fprintf(os.Stderr, "bivouac: emulate ids: %v\n", err)
-		_ = x.process.Signal(unix.SIGKILL)
-	}
 }
 
 // wait returns how the program ended. When ctx ends before, the program is killed.

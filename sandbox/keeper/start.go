@@ -64,7 +64,8 @@ func (c *container) attempt(stdio []*os.File) (failed, err error) {
 		return c.explain(ours, err), nil
 	}
 	theirs.Close()
-	return nil, c.awaitExec(ours)
+	first := c.first
+	return nil, awaitExec(ours, c.proc.args[0], func(listener *os.File) { serveEmulation(listener, c.emulated(), first) })
 }
 
 // destroy forgets libcontainer's container, with what it left of one that it could not make.
@@ -141,31 +142,32 @@ func startError(err error) error {
 	return e
 }
 
-// awaitExec reads what the first process reports until its end of the socket is closed by executing the program.
-func (c *container) awaitExec(s *socket) error {
+// awaitExec reads what the process of a plan reports until its end of the socket is closed by executing the program. serve
+// gets the listener of its notifying filter.
+func awaitExec(s *socket, program string, serve func(listener *os.File)) error {
 	for {
 		message, file, err := s.receive()
 		if err != nil {
-			return fmt.Errorf("read the first process's report: %w", err)
+			return fmt.Errorf("read the process's report: %w", err)
 		}
 		switch r, failed := parseReport(message); {
 		case failed:
-			return execError(c.proc.args[0], r)
+			return execError(program, r)
 		case file != nil:
-			go c.emulate(file)
+			go serve(file)
 		case len(message) == 0:
 			return nil
 		}
 	}
 }
 
-// emulate answers for the ids that the machine's user does not have, until the container ends.
-func (c *container) emulate(listener *os.File) {
+// serveEmulation answers for the ids that the machine's user does not have, until the process and what it has started end.
+// Without answers they would wait forever, so the process ends with its emulation.
+func serveEmulation(listener *os.File, o emulate.Options, p *libcontainer.Process) {
 	defer listener.Close()
-	// Without answers the program would wait forever, so the container ends with its emulation.
-	if err := emulate.Serve(listener, c.emulated()); err != nil {
+	if err := emulate.Serve(listener, o); err != nil {
 		fmt.Fprintf(os.Stderr, "bivouac: emulate ids: %v\n", err)
-		_ = c.first.Signal(unix.SIGKILL)
+		_ = p.Signal(unix.SIGKILL)
 	}
 }
 

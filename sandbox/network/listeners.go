@@ -156,7 +156,10 @@ type inetRequest struct {
 func (r *inetRequest) Len() int { return binary.Size(r) }
 
 // Serialize is for netlink's sake.
-func (r *inetRequest) Serialize() []byte {
+func (r *inetRequest) Serialize() []byte { return serialized(r) }
+
+// serialized returns a structure of fixed sizes as the kernel reads it.
+func serialized(r any) []byte {
 	var b bytes.Buffer
 	_ = binary.Write(&b, binary.NativeEndian, r) // fixed sizes into memory cannot fail
 	return b.Bytes()

@@ -24,11 +24,7 @@ type unixRequest struct {
 func (r *unixRequest) Len() int { return binary.Size(r) }
 
 // Serialize is for netlink's sake.
-func (r *unixRequest) Serialize() []byte {
-	var b bytes.Buffer
-	_ = binary.Write(&b, binary.NativeEndian, r) // fixed sizes into memory cannot fail
-	return b.Bytes()
-}
+func (r *unixRequest) Serialize() []byte { return serialized(r) }
 
 // unixMessage is struct unix_diag_msg; attributes follow.
 type unixMessage struct {
