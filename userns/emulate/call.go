@@ -2,19 +2,21 @@ package emulate
 
 import (
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
 
 // call is one system call of a task that waits for its answer.
 type call struct {
-	notification
+	*notify.Notification
 	process
 	*server
 }
 
-func (c *call) answer() answer {
+func (c *call) answer() notify.Answer {
 	f, ok := answers[c.Number]
 	if !ok || c.PID == 0 { // pid 0: a task outside the supervisor's pid namespace
-		return asAsked()
+		return notify.AsAsked()
 	}
 	return f(c)
 }
@@ -29,6 +31,6 @@ func (c *call) fd(arg int) int { return int(int32(c.Args[arg])) }
 func (c *call) string(arg int) (string, unix.Errno) { return c.readString(c.Args[arg]) }
 
 // alive tells whether the task still waits: asked after its files were opened and before anything is done to them.
-func (c *call) alive() bool { return c.listener.valid(c.ID) }
+func (c *call) alive() bool { return c.listener.Valid(c.ID) }
 
 func closeFD(fd int) { _ = unix.Close(fd) }

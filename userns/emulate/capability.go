@@ -2,6 +2,8 @@ package emulate
 
 import (
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
 
 // capHeader and capData are the structures of capget(2); the data come in a low and a high half.
@@ -29,7 +31,7 @@ func (d *capData) fill(effective, permitted, inheritable capabilities) {
 // Everything else is the kernel's.
 func (c *call) ownCapabilities() bool {
 	var h capHeader
-	if c.readMemory(c.Args[0], bytesOf(&h)) != 0 || c.Args[1] == 0 {
+	if c.readMemory(c.Args[0], notify.BytesOf(&h)) != 0 || c.Args[1] == 0 {
 		return false
 	}
 	if h.Version != unix.LINUX_CAPABILITY_VERSION_2 && h.Version != unix.LINUX_CAPABILITY_VERSION_3 {
@@ -39,27 +41,27 @@ func (c *call) ownCapabilities() bool {
 	return h.PID == 0 || err == nil && h.PID == own
 }
 
-func capget(c *call) answer {
+func capget(c *call) notify.Answer {
 	if !c.ownCapabilities() {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	inheritable, err := c.statusNumber("CapInh", 16)
 	if err != nil {
-		return asAsked()
+		return notify.AsAsked()
 	}
-	return c.tell(func(k credentials) answer {
+	return c.tell(func(k credentials) notify.Answer {
 		var d capData
 		d.fill(k.effective, k.permitted, capabilities(inheritable))
-		return result(c.writeBytes(c.Args[1], bytesOf(&d)))
+		return result(c.writeBytes(c.Args[1], notify.BytesOf(&d)))
 	})
 }
 
 // capset refuses what the emulated credentials do not allow. The kernel then does it to the real ones as well, which
 // checks the rest and never gives the process more than it had.
-func capset(c *call) answer {
+func capset(c *call) notify.Answer {
 	var d capData
-	if !c.ownCapabilities() || c.readMemory(c.Args[1], bytesOf(&d)) != 0 {
-		return asAsked()
+	if !c.ownCapabilities() || c.readMemory(c.Args[1], notify.BytesOf(&d)) != 0 {
+		return notify.AsAsked()
 	}
 	return c.changeBoth(func(k credentials) (credentials, unix.Errno) {
 		effective, permitted := d.sets()
@@ -78,7 +80,7 @@ const (
 )
 
 // prctl follows the two switches that say what leaving root does to the capabilities.
-func prctl(c *call) answer {
+func prctl(c *call) notify.Answer {
 	return c.changeBoth(func(k credentials) (credentials, unix.Errno) {
 		if c.id(0) == unix.PR_SET_KEEPCAPS {
 			k.keepCaps = c.Args[1] == 1
@@ -93,9 +95,9 @@ func prctl(c *call) answer {
 }
 
 // changeBoth changes the emulated credentials and lets the kernel change the real ones.
-func (c *call) changeBoth(f func(credentials) (credentials, unix.Errno)) answer {
-	if a := c.change(f); a.errno != 0 {
+func (c *call) changeBoth(f func(credentials) (credentials, unix.Errno)) notify.Answer {
+	if a := c.change(f); a.Errno() != 0 {
 		return a
 	}
-	return asAsked()
+	return notify.AsAsked()
 }

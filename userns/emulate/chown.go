@@ -4,22 +4,24 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
 
-func chown(c *call) answer  { return c.chownPath(unix.AT_FDCWD, 0, 1, 0) }
-func lchown(c *call) answer { return c.chownPath(unix.AT_FDCWD, 0, 1, unix.AT_SYMLINK_NOFOLLOW) }
+func chown(c *call) notify.Answer  { return c.chownPath(unix.AT_FDCWD, 0, 1, 0) }
+func lchown(c *call) notify.Answer { return c.chownPath(unix.AT_FDCWD, 0, 1, unix.AT_SYMLINK_NOFOLLOW) }
 
-func fchownat(c *call) answer { return c.chownPath(c.fd(0), 1, 2, c.id(4)) }
+func fchownat(c *call) notify.Answer { return c.chownPath(c.fd(0), 1, 2, c.id(4)) }
 
-func fchown(c *call) answer {
+func fchown(c *call) notify.Answer {
 	fd, err := c.openFD(c.fd(0))
 	return c.chownHandle(fd, err, c.ownerArgs(1))
 }
 
 // chownPath finds the file; the ids are two arguments from uid on.
-func (c *call) chownPath(dirfd, name, uid int, flags uint32) answer {
+func (c *call) chownPath(dirfd, name, uid int, flags uint32) notify.Answer {
 	if flags&^(unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH) != 0 {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	fd, err := c.openAt(dirfd, name, flags)
 	return c.chownHandle(fd, err, c.ownerArgs(uid))
@@ -48,7 +50,7 @@ func (c *call) pathArg(arg int, flags uint32) (string, unix.Errno) {
 }
 
 // chownHandle takes over the handle, or the error of getting it.
-func (c *call) chownHandle(fd int, err error, to Owner) answer {
+func (c *call) chownHandle(fd int, err error, to Owner) notify.Answer {
 	if err != nil {
 		return failed(err)
 	}
@@ -58,12 +60,12 @@ func (c *call) chownHandle(fd int, err error, to Owner) answer {
 		return c.lost(err)
 	}
 	if !c.alive() {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	if err := c.chownAs(k, fd, to); err != nil {
 		return failed(err)
 	}
-	return value(0)
+	return notify.Value(0)
 }
 
 // chownAs checks, makes the kernel do its part (a read-only mount, set-id bits, the time of change) and stores the

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
 
 // place is where a file is to be made: one name in an open directory.
@@ -20,24 +22,24 @@ func (p place) exists() bool {
 }
 
 // at finds the place that a path means, for f. What has no good place, the kernel refuses better.
-func (c *call) at(dirfd int, name string, f func(place) answer) answer {
+func (c *call) at(dirfd int, name string, f func(place) notify.Answer) notify.Answer {
 	base := path.Base(name)
 	if name == "" || base == "." || base == ".." || base == "/" {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	dir, err := c.lookup(dirfd, parent(name), true)
 	return c.inDirectory(dir, err, base, f)
 }
 
 // inDirectory takes over the directory, or the error of getting it.
-func (c *call) inDirectory(dir int, err error, base string, f func(place) answer) answer {
+func (c *call) inDirectory(dir int, err error, base string, f func(place) notify.Answer) notify.Answer {
 	if err != nil {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	defer closeFD(dir)
 	o, err := c.newOwner(dir)
 	if err != nil || !c.alive() {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	return f(place{dir, base, o})
 }
@@ -80,16 +82,16 @@ func (c *call) make(p place, f func() (int, error)) (fd int, err error) {
 }
 
 // makeNode is make for what gives no descriptor: f makes it, and it is opened to be labelled.
-func (c *call) makeNode(dirfd int, name string, f func(place) error) answer {
-	return c.at(dirfd, name, func(p place) answer {
+func (c *call) makeNode(dirfd int, name string, f func(place) error) notify.Answer {
+	return c.at(dirfd, name, func(p place) notify.Answer {
 		if p.owner == (Owner{}) {
-			return asAsked()
+			return notify.AsAsked()
 		}
 		return c.makeAnyway(p, f)
 	})
 }
 
-func (c *call) makeAnyway(p place, f func(place) error) answer {
+func (c *call) makeAnyway(p place, f func(place) error) notify.Answer {
 	fd, err := c.make(p, func() (int, error) {
 		if err := f(p); err != nil {
 			return -1, err
@@ -100,34 +102,34 @@ func (c *call) makeAnyway(p place, f func(place) error) answer {
 		return failed(err)
 	}
 	closeFD(fd)
-	return value(0)
+	return notify.Value(0)
 }
 
-func mkdir(c *call) answer   { return c.mkdir(unix.AT_FDCWD, 0, c.id(1)) }
-func mkdirat(c *call) answer { return c.mkdir(c.fd(0), 1, c.id(2)) }
+func mkdir(c *call) notify.Answer   { return c.mkdir(unix.AT_FDCWD, 0, c.id(1)) }
+func mkdirat(c *call) notify.Answer { return c.mkdir(c.fd(0), 1, c.id(2)) }
 
-func (c *call) mkdir(dirfd, arg int, mode uint32) answer {
+func (c *call) mkdir(dirfd, arg int, mode uint32) notify.Answer {
 	name, e := c.string(arg)
 	if e != 0 {
-		return fail(e)
+		return notify.Fail(e)
 	}
 	return c.makeNode(dirfd, name, func(p place) error { return unix.Mkdirat(p.dir, p.name, mode) })
 }
 
-func symlink(c *call) answer   { return c.symlink(unix.AT_FDCWD, 1) }
-func symlinkat(c *call) answer { return c.symlink(c.fd(1), 2) }
+func symlink(c *call) notify.Answer   { return c.symlink(unix.AT_FDCWD, 1) }
+func symlinkat(c *call) notify.Answer { return c.symlink(c.fd(1), 2) }
 
-func (c *call) symlink(dirfd, arg int) answer {
+func (c *call) symlink(dirfd, arg int) notify.Answer {
 	target, e := c.string(0)
 	if e != 0 {
-		return fail(e)
+		return notify.Fail(e)
 	}
 	name, e := c.string(arg)
 	if e != 0 {
-		return fail(e)
+		return notify.Fail(e)
 	}
 	if strings.HasSuffix(name, "/") {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	return c.makeNode(dirfd, name, func(p place) error { return unix.Symlinkat(target, p.dir, p.name) })
 }

@@ -162,3 +162,13 @@ func TestSessionsShareOwners(t *testing.T) {
 	s := spec{Then: []string{"stat", "-c", "%u:%g", "link"}}
 	shellAs(t, s, `ln -s x link; chown -h 5:6 link`, "5:6")
 }
+
+// TestHeldEmulationLeavesAllToTheKernel has the same calls made before and after the switch.
+func TestHeldEmulationLeavesAllToTheKernel(t *testing.T) {
+	s := spec{Held: true}
+	s.Options.UID, s.Options.GID = 33, 44
+	shellAs(t, s, `
+id -u; touch f; chown 33 f 2>/dev/null || echo refused; ls -l f | cut -d' ' -f3
+echo > switched; sleep 0.2
+id -u; touch g; stat -c %u:%g g`, "0\nrefused\nroot\n33\n33:44")
+}

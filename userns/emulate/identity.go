@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
 
 // onceBounding reads what root of this container can do, from its first process that asks.
@@ -79,7 +81,7 @@ func (s *server) store(p process, c credentials) error {
 }
 
 // change makes new credentials of the caller's, unless it may not.
-func (c *call) change(f func(credentials) (credentials, unix.Errno)) answer {
+func (c *call) change(f func(credentials) (credentials, unix.Errno)) notify.Answer {
 	t := &c.state.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,25 +91,25 @@ func (c *call) change(f func(credentials) (credentials, unix.Errno)) answer {
 	}
 	n, e := f(old)
 	if e != 0 {
-		return fail(e)
+		return notify.Fail(e)
 	}
 	if n.key() == old.key() {
-		return value(0)
+		return notify.Value(0)
 	}
 	if err := c.store(c.process, n); err != nil {
 		return c.lost(err)
 	}
-	return value(0)
+	return notify.Value(0)
 }
 
 // lost answers a call about credentials that cannot be known or kept.
-func (c *call) lost(err error) answer {
+func (c *call) lost(err error) notify.Answer {
 	if !c.alive() {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	c.options.Log("emulate credentials: %v", err)
 	if errors.Is(err, unix.ENOMEM) {
-		return fail(unix.ENOMEM)
+		return notify.Fail(unix.ENOMEM)
 	}
-	return fail(unix.EAGAIN)
+	return notify.Fail(unix.EAGAIN)
 }

@@ -1,61 +1,19 @@
 package emulate
 
 import (
-	"bytes"
-	"unsafe"
-
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
 
-const pageSize = 4096 // the smallest a kernel may have: no read crosses one, so none fails for bytes it does not need
-
-// read copies from the task's memory.
-//
-// Errors: EFAULT.
 func (p process) readMemory(address uint64, b []byte) unix.Errno {
-	return p.transfer(unix.SYS_PROCESS_VM_READV, address, b)
+	return notify.ReadMemory(p.pid, address, b)
 }
 
-// write copies into the task's memory, where the task itself may write.
-//
-// Errors: EFAULT.
 func (p process) writeMemory(address uint64, b []byte) unix.Errno {
-	return p.transfer(unix.SYS_PROCESS_VM_WRITEV, address, b)
+	return notify.WriteMemory(p.pid, address, b)
 }
 
-func (p process) transfer(number uintptr, address uint64, b []byte) unix.Errno {
-	if len(b) == 0 {
-		return 0
-	}
-	local := unix.Iovec{Base: &b[0], Len: uint64(len(b))}
-	remote := unix.RemoteIovec{Base: uintptr(address), Len: len(b)}
-	n, _, e := unix.Syscall6(number, uintptr(p.pid), uintptr(unsafe.Pointer(&local)), 1,
-		uintptr(unsafe.Pointer(&remote)), 1, 0)
-	if e != 0 || int(n) != len(b) {
-		return unix.EFAULT
-	}
-	return 0
-}
-
-// readString copies a path.
-//
-// Errors: EFAULT, ENAMETOOLONG.
 func (p process) readString(address uint64) (string, unix.Errno) {
-	var b [unix.PathMax]byte
-	for n := 0; n < len(b); {
-		chunk := b[n : n+min(len(b)-n, pageSize-int((address+uint64(n))%pageSize))]
-		if e := p.readMemory(address+uint64(n), chunk); e != 0 {
-			return "", e
-		}
-		if i := bytes.IndexByte(chunk, 0); i >= 0 {
-			return string(b[:n+i]), 0
-		}
-		n += len(chunk)
-	}
-	return "", unix.ENAMETOOLONG
-}
-
-// bytesOf views a kernel structure as memory.
-func bytesOf[T any](v *T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
+	return notify.ReadString(p.pid, address)
 }

@@ -1,23 +1,27 @@
 package emulate
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
+)
 
 // peerCredentials answers SO_PEERCRED with the emulated ids of a peer in the same pid namespace. The kernel answers
 // about all others, and about a peer that is gone.
-func peerCredentials(c *call) answer {
+func peerCredentials(c *call) notify.Answer {
 	peer, ok := c.peer()
 	if !ok || !peer.neighbour(c.process) {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	k, err := c.credentials(peer)
 	if err != nil {
-		return asAsked()
+		return notify.AsAsked()
 	}
 	pid, err := peer.ownNumber()
 	if err != nil {
-		return asAsked()
+		return notify.AsAsked()
 	}
-	return c.writeOption(bytesOf(&unix.Ucred{Pid: pid, Uid: k.uid.effective, Gid: k.gid.effective}))
+	return c.writeOption(notify.BytesOf(&unix.Ucred{Pid: pid, Uid: k.uid.effective, Gid: k.gid.effective}))
 }
 
 // peer asks the kernel, through a copy of the caller's socket, who is at the other end.
@@ -44,17 +48,17 @@ func (c *call) peer() (process, bool) {
 }
 
 // writeOption writes a socket option as getsockopt(2) does: as much as there is room, and how much that is.
-func (c *call) writeOption(b []byte) answer {
+func (c *call) writeOption(b []byte) notify.Answer {
 	var room uint32
-	if e := c.readMemory(c.Args[4], bytesOf(&room)); e != 0 {
-		return fail(e)
+	if e := c.readMemory(c.Args[4], notify.BytesOf(&room)); e != 0 {
+		return notify.Fail(e)
 	}
 	if int32(room) < 0 {
-		return fail(unix.EINVAL)
+		return notify.Fail(unix.EINVAL)
 	}
 	n := min(room, uint32(len(b)))
 	if e := c.writeBytes(c.Args[3], b[:n]); e != 0 {
-		return fail(e)
+		return notify.Fail(e)
 	}
 	return result(c.write(c.Args[4], &n))
 }

@@ -5,13 +5,15 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
 
 // rules are all calls that are asked about: the filter and the answers are made from this one list.
 var rules []rule
 
 // answers finds a rule's answer by number.
-var answers = map[int32]func(*call) answer{}
+var answers = map[int32]func(*call) notify.Answer{}
 
 func init() {
 	rules = slices.Concat(credentialRules(), fileRules(), otherRules(), archRules())
@@ -40,8 +42,8 @@ func credentialRules() []rule {
 		{unix.SYS_SETGROUPS, nil, setgroups},
 		{unix.SYS_CAPGET, nil, capget},
 		{unix.SYS_CAPSET, nil, capset},
-		{unix.SYS_PRCTL, []condition{equal(0, unix.PR_SET_KEEPCAPS)}, prctl},
-		{unix.SYS_PRCTL, []condition{equal(0, unix.PR_SET_SECUREBITS)}, prctl},
+		{unix.SYS_PRCTL, []notify.Condition{equal(0, unix.PR_SET_KEEPCAPS)}, prctl},
+		{unix.SYS_PRCTL, []notify.Condition{equal(0, unix.PR_SET_SECUREBITS)}, prctl},
 	}
 }
 
@@ -52,7 +54,7 @@ func fileRules() []rule {
 		{unix.SYS_FSTAT, nil, fstat},
 		{sysFstatat, nil, fstatat},
 		{unix.SYS_STATX, nil, statx},
-		{unix.SYS_OPENAT, []condition{anyBit(2, creating)}, openat},
+		{unix.SYS_OPENAT, []notify.Condition{anyBit(2, creating)}, openat},
 		{unix.SYS_OPENAT2, nil, openat2},
 		{unix.SYS_MKDIRAT, nil, mkdirat},
 		{unix.SYS_MKNODAT, nil, mknodat},
@@ -62,12 +64,16 @@ func fileRules() []rule {
 
 func otherRules() []rule {
 	return []rule{
-		{unix.SYS_GETSOCKOPT, []condition{equal(1, unix.SOL_SOCKET), equal(2, unix.SO_PEERCRED)}, peerCredentials},
-		{unix.SYS_GETRLIMIT, []condition{equal(0, tagResource)}, getrlimit},
-		{unix.SYS_SETRLIMIT, []condition{equal(0, tagResource)}, setrlimit},
-		{unix.SYS_PRLIMIT64, []condition{equal(1, tagResource)}, prlimit},
+		{unix.SYS_GETSOCKOPT, []notify.Condition{equal(1, unix.SOL_SOCKET), equal(2, unix.SO_PEERCRED)}, peerCredentials},
+		{unix.SYS_GETRLIMIT, []notify.Condition{equal(0, tagResource)}, getrlimit},
+		{unix.SYS_SETRLIMIT, []notify.Condition{equal(0, tagResource)}, setrlimit},
+		{unix.SYS_PRLIMIT64, []notify.Condition{equal(1, tagResource)}, prlimit},
 	}
 }
 
-func equal(arg int, v uint32) condition  { return condition{arg, bpf.JumpEqual, v} }
-func anyBit(arg int, v uint32) condition { return condition{arg, bpf.JumpBitsSet, v} }
+func equal(arg int, v uint32) notify.Condition {
+	return notify.Condition{Arg: arg, Test: bpf.JumpEqual, Val: v}
+}
+func anyBit(arg int, v uint32) notify.Condition {
+	return notify.Condition{Arg: arg, Test: bpf.JumpBitsSet, Val: v}
+}

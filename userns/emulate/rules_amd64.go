@@ -1,11 +1,12 @@
 package emulate
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
 
-const (
-	auditArch  = unix.AUDIT_ARCH_X86_64
-	sysFstatat = unix.SYS_NEWFSTATAT
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
+
+const sysFstatat = unix.SYS_NEWFSTATAT
 
 // archRules are the calls that newer architectures do not have.
 func archRules() []rule {
@@ -14,7 +15,7 @@ func archRules() []rule {
 		{unix.SYS_LCHOWN, nil, lchown},
 		{unix.SYS_STAT, nil, stat},
 		{unix.SYS_LSTAT, nil, lstat},
-		{unix.SYS_OPEN, []condition{anyBit(1, creating)}, open},
+		{unix.SYS_OPEN, []notify.Condition{anyBit(1, creating)}, open},
 		{unix.SYS_CREAT, nil, creat},
 		{unix.SYS_MKDIR, nil, mkdir},
 		{unix.SYS_MKNOD, nil, mknod},

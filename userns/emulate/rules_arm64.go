@@ -2,10 +2,7 @@ package emulate
 
 import "golang.org/x/sys/unix"
 
-const (
-	auditArch  = unix.AUDIT_ARCH_AARCH64
-	sysFstatat = unix.SYS_FSTATAT
-)
+const sysFstatat = unix.SYS_FSTATAT
 
 // archRules are none: arm64 has only the calls that take a directory.
 func archRules() []rule { return nil }

@@ -9,12 +9,15 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
 
 // The integration tests run programs of this machine in a container like the product's: the test binary starts itself
@@ -35,6 +38,7 @@ type spec struct {
 	Then  []string // a second session of the same container, after the first
 	Probe string   // instead of a program: a function of the table probes
 	Plain bool     // without the filter, to compare
+	Held  bool     // nothing is emulated until the file "switched" is there
 
 	SlowAnswer  bool // to getresuid
 	KeepersProc bool // the container sees the keeper's /proc, as where it may not mount its own
@@ -153,15 +157,34 @@ func supervise(c *exec.Cmd, s spec, state *State, socket int) error {
 		return errors.Join(err, c.Wait())
 	}
 	if s.SlowAnswer {
-		answers[unix.SYS_GETRESUID] = func(*call) answer { time.Sleep(2 * time.Second); return value(0) }
+		answers[unix.SYS_GETRESUID] = func(*call) notify.Answer { time.Sleep(2 * time.Second); return notify.Value(0) }
 	}
 	served := make(chan error, 1)
 	go func() {
 		o := Options{UID: s.Options.UID, GID: s.Options.GID, Groups: s.Options.Groups, State: state, Log: complain}
+		if s.Held {
+			o.Hold = holdUntilSwitched()
+		}
 		served <- Serve(listener, o)
 	}()
 	err = c.Wait()
 	return errors.Join(err, <-served, listener.Close())
+}
+
+// holdUntilSwitched waits for the container's sign.
+func holdUntilSwitched() *atomic.Bool {
+	hold := new(atomic.Bool)
+	hold.Store(true)
+	go func() {
+		for {
+			if _, err := os.Stat("switched"); err == nil {
+				hold.Store(false)
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	return hold
 }
 
 func complain(format string, args ...any) { fmt.Fprintf(os.Stderr, "LOG "+format+"\n", args...) }

@@ -4,13 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify"
 )
 
 // Options are what Serve needs to know about a container.
@@ -21,6 +20,16 @@ type Options struct {
 	// State is shared by all that serve one container: its first process, and each later session, which needs the limit of
 	// [State.Limit]. Nil: this filter alone.
 	State *State
+
+	// Hold has the kernel answer every call as it was asked, for as long as it is true: while the container's processes are
+	// being restored from a checkpoint, whose restorer runs under the same filter but not as one of them. A call that is
+	// being answered when it changes may go either way. Nil: never.
+	Hold *atomic.Bool
+
+	// Dumping has the kernel answer as they were asked the calls of tasks that are being traced, for as long as it is true:
+	// they are not the program's own, but those of a checkpoint, which has stopped it and wants to know who it really is.
+	// Nil: never.
+	Dumping *atomic.Bool
 
 	// Log takes what a container's user should see but no program can be told, one line at a time. It may be called
 	// from several goroutines. Nil: nobody wants it.
@@ -41,12 +50,8 @@ func NewState() *State {
 	return &State{table: table{numbers: map[string]uint32{}}, owners: memory{owners: map[inode]Owner{}}}
 }
 
-// One worker is quickest: the kernel runs it and the asking task in turn on one processor. When it takes longer than
-// patience over one call, for a slow file system or one that the container itself serves, another joins.
-const (
-	maxWorkers = 8
-	patience   = 100 * time.Millisecond
-)
+// maxWorkers answer at the same time where some are stuck in slow file systems.
+const maxWorkers = 8
 
 // Serve answers the notifications of a filter until its last task is gone. It does not close the listener. After an
 // error nobody answers: end the container, its programs wait for ever.
@@ -61,8 +66,8 @@ func Serve(listener *os.File, o Options) error {
 	if err != nil {
 		return fmt.Errorf("serve seccomp notifications: %w", err)
 	}
-	defer runtime.KeepAlive(listener)
-	if err := s.run(); err != nil {
+	answering := notify.Server{Listener: s.listener, Begin: s.begin, Workers: maxWorkers, Log: s.options.Log}
+	if err := answering.Serve(); err != nil {
 		return fmt.Errorf("serve seccomp notifications: %w", err)
 	}
 	return nil
@@ -70,22 +75,17 @@ func Serve(listener *os.File, o Options) error {
 
 // server answers for one filter.
 type server struct {
-	listener listener
+	listener *notify.Listener
 	procfs   int // descriptors of the supervisor's own /proc and /
 	root     int
 	options  Options
 	state    *State
 	bounding func(process) capabilities
-
-	group    errgroup.Group
-	workers  atomic.Int32
-	threads  sync.Map // ids of the threads that block in system calls
-	joining  sync.Mutex
-	stopping atomic.Bool // changes with joining held
 }
 
 func newServer(f *os.File, o Options) (*server, error) {
-	if err := errors.Join(checkSizes(), checkTagResource()); err != nil {
+	l, err := notify.Listen(f)
+	if err := errors.Join(err, checkTagResource()); err != nil {
 		return nil, err
 	}
 	if o.State == nil {
@@ -99,9 +99,7 @@ func newServer(f *os.File, o Options) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{listener: listener(f.Fd()), procfs: procfs, root: root, options: o, state: o.State, bounding: onceBounding()}
-	s.listener.syncWakeUp()
-	return s, nil
+	return &server{listener: l, procfs: procfs, root: root, options: o, state: o.State, bounding: onceBounding()}, nil
 }
 
 // directories are the supervisor's own /proc and /, by descriptors that stay open.
@@ -129,118 +127,32 @@ func (d *directories) take() (procfs, root int, err error) {
 	return d.procfs, d.root, nil
 }
 
-// run ends with the workers: each sees that the last task is gone, or fails. No thread uses the listener afterwards: its
-// number may then be another file's.
-func (s *server) run() error {
-	done, gone := make(chan error, 1), make(chan error, 1)
-	s.addWorker()
-	go func() { done <- s.group.Wait() }()
-	go func() { gone <- s.waitGone() }()
-	var err error
-	select {
-	case err = <-done:
-		s.stop()
-		err = errors.Join(err, s.interruptUntil(gone))
-	case err = <-gone:
-		s.stop()
-		err = errors.Join(err, s.interruptUntil(done))
-	}
-	return errors.Join(err, s.interruptUntil(s.late()))
-}
-
-// stop lets no worker join any more, and those end that are interrupted.
-func (s *server) stop() {
-	s.joining.Lock()
-	defer s.joining.Unlock()
-	s.stopping.Store(true)
-}
-
-// late waits for a worker that joined when the others had ended.
-func (s *server) late() <-chan error {
-	done := make(chan error, 1)
-	go func() {
-		_ = s.group.Wait() // its error is that of the first who failed
-		done <- nil
-	}()
-	return done
-}
-
-// waitGone returns when the filter has no task any more.
-func (s *server) waitGone() error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	s.threads.Store(unix.Gettid(), nil)
-	defer s.threads.Delete(unix.Gettid())
-	return s.listener.waitGone(s.stopping.Load)
-}
-
-// interruptUntil wakes the workers that a kernel before 6.11 leaves waiting when the last task has gone, and all after a
-// failure.
-func (s *server) interruptUntil(done <-chan error) error {
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(10 * time.Millisecond):
-			s.interrupt()
-		}
-	}
-}
-
-func (s *server) addWorker() {
-	s.joining.Lock()
-	defer s.joining.Unlock()
-	if s.stopping.Load() {
-		return
-	}
-	if s.workers.Add(1) <= maxWorkers {
-		s.group.Go(s.work)
-	}
-}
-
-// interrupt makes ioctl return EINTR. The Go runtime uses this signal itself and takes it in its stride.
-func (s *server) interrupt() {
-	s.threads.Range(func(tid, _ any) bool {
-		_ = unix.Tgkill(unix.Getpid(), tid.(int), unix.SIGURG)
-		return true
-	})
-}
-
-// work answers on a thread of its own, which ends with it: the thread changes its root, its directory and its umask.
-func (s *server) work() error {
-	runtime.LockOSThread()
-	s.threads.Store(unix.Gettid(), nil)
-	defer s.threads.Delete(unix.Gettid())
+// begin prepares a thread that changes its root, its directory and its umask.
+func (s *server) begin() (notify.Handler, error) {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return fmt.Errorf("unshare root and umask: %w", err)
+		return nil, fmt.Errorf("unshare root and umask: %w", err)
 	}
 	if err := unix.Fchdir(s.procfs); err != nil {
-		return fmt.Errorf("enter /proc: %w", err)
+		return nil, fmt.Errorf("enter /proc: %w", err)
 	}
-	return s.loop()
-}
-
-func (s *server) loop() error {
-	c := call{server: s}
-	impatient := time.AfterFunc(time.Hour, s.addWorker)
-	defer impatient.Stop()
-	for {
-		switch err := s.listener.receive(&c.notification); {
-		case err == nil:
-			impatient.Reset(patience)
-			s.serve(&c)
-			impatient.Stop()
-		case errors.Is(err, errGone), errors.Is(err, unix.EINTR) && (s.stopping.Load() || s.listener.gone()):
-			return nil
-		case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ENOENT):
-			return fmt.Errorf("receive: %w", err)
+	c := &call{server: s}
+	return func(n *notify.Notification) notify.Answer {
+		c.Notification, c.process = n, process{int(n.PID), s.procfs}
+		if s.isOthers(c.process) {
+			return notify.AsAsked()
 		}
-	}
+		return c.answer()
+	}, nil
 }
 
-func (s *server) serve(c *call) {
-	c.process = process{int(c.PID), s.procfs}
-	if e := c.answer().send(s.listener, c.ID); e != 0 {
-		s.options.Log("answer system call %d of process %d: %v", c.Number, c.PID, e)
+// isOthers tells whether a call is made on behalf of a checkpoint or a restore.
+func (s *server) isOthers(p process) bool {
+	if s.options.Hold != nil && s.options.Hold.Load() {
+		return true
 	}
+	if s.options.Dumping == nil || !s.options.Dumping.Load() {
+		return false
+	}
+	tracer, err := p.statusNumber("TracerPid", 10)
+	return err == nil && tracer != 0
 }

@@ -1,4 +1,4 @@
-package emulate
+package notify
 
 import (
 	"errors"
@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notification is struct seccomp_notif.
-type notification struct {
+// Notification is struct seccomp_notif: a system call whose task waits for an answer.
+type Notification struct {
 	ID     uint64
-	PID    uint32
+	PID    uint32 // the thread, in the pid namespace of who reads; 0 if it is in none below that
 	Flags  uint32
 	Number int32
 	Arch   uint32
@@ -47,8 +47,24 @@ const (
 // errGone says that the last task of the filter is gone.
 var errGone = errors.New("no task left")
 
-// listener is the supervisor's end of a filter.
-type listener int
+// Listener is the answering end of a filter.
+type Listener struct {
+	file *os.File // keeps the descriptor open
+	fd   int
+}
+
+// Listen takes the descriptor that installing a filter gave. The file must stay open while the listener is used, and
+// remains the caller's to close.
+//
+// Errors: no seccomp notification in this kernel (Linux 5.0), or one newer than this program.
+func Listen(f *os.File) (*Listener, error) {
+	if err := checkSizes(); err != nil {
+		return nil, err
+	}
+	l := &Listener{f, int(f.Fd())}
+	l.syncWakeUp()
+	return l, nil
+}
 
 // checkSizes fails on a kernel whose structures have outgrown ours: it would write past them.
 func checkSizes() error {
@@ -56,23 +72,23 @@ func checkSizes() error {
 	if _, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&sizes))); e != 0 {
 		return fmt.Errorf("ask for seccomp notification sizes (Linux 5.0): %w", e)
 	}
-	if uintptr(sizes.notif) > unsafe.Sizeof(notification{}) || uintptr(sizes.resp) > unsafe.Sizeof(response{}) {
+	if uintptr(sizes.notif) > unsafe.Sizeof(Notification{}) || uintptr(sizes.resp) > unsafe.Sizeof(response{}) {
 		return fmt.Errorf("seccomp notifications of %d and %d bytes: this kernel is newer than this program", sizes.notif, sizes.resp)
 	}
 	return nil
 }
 
 // syncWakeUp makes the two sides run on one processor in turn. Kernels before 6.6 refuse, and are slower.
-func (l listener) syncWakeUp() {
-	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(l), ioctlSetFlags, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+func (l *Listener) syncWakeUp() {
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlSetFlags, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 }
 
 // receive waits for the next notification.
 //
 // Errors: EINTR and ENOENT (the task was interrupted or died): receive again; errGone.
-func (l listener) receive(n *notification) error {
-	*n = notification{}
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(n)))
+func (l *Listener) receive(n *Notification) error {
+	*n = Notification{}
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(n)))
 	switch {
 	case e == 0:
 		return nil
@@ -83,15 +99,15 @@ func (l listener) receive(n *notification) error {
 }
 
 // gone tells whether the filter has no task any more (Linux 5.9).
-func (l listener) gone() bool {
-	p := []unix.PollFd{{Fd: int32(l)}}
+func (l *Listener) gone() bool {
+	p := []unix.PollFd{{Fd: int32(l.fd)}}
 	n, err := unix.Poll(p, 0)
 	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
 }
 
 // waitGone blocks until the filter has no task any more, or until it is interrupted and stopped says so.
-func (l listener) waitGone(stopped func() bool) error {
-	p := []unix.PollFd{{Fd: int32(l)}}
+func (l *Listener) waitGone(stopped func() bool) error {
+	p := []unix.PollFd{{Fd: int32(l.fd)}}
 	for {
 		switch _, err := unix.Poll(p, -1); {
 		case errors.Is(err, unix.EINTR) && stopped():
@@ -107,20 +123,20 @@ func (l listener) waitGone(stopped func() bool) error {
 	}
 }
 
-// valid tells whether the task still waits for the answer to this notification: what was read of its directory in
+// Valid tells whether the task still waits for the answer to this notification: what was opened of its directory in
 // /proc was its own, not a successor's.
-func (l listener) valid(id uint64) bool {
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), ioctlIDValid, uintptr(unsafe.Pointer(&id)))
+func (l *Listener) Valid(id uint64) bool {
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlIDValid, uintptr(unsafe.Pointer(&id)))
 	return e == 0
 }
 
-func (l listener) send(r *response) unix.Errno {
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(r)))
+func (l *Listener) send(r *response) unix.Errno {
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(r)))
 	return e
 }
 
 // sendFile answers with a descriptor: fd as the task's lowest free one. Kernels before 5.14 take two steps.
-func (l listener) sendFile(id uint64, fd int, cloexec bool) unix.Errno {
+func (l *Listener) sendFile(id uint64, fd int, cloexec bool) unix.Errno {
 	a := addition{ID: id, Flags: unix.SECCOMP_ADDFD_FLAG_SEND, FD: uint32(fd)}
 	if cloexec {
 		a.NewFlags = unix.O_CLOEXEC
@@ -140,7 +156,7 @@ func (l listener) sendFile(id uint64, fd int, cloexec bool) unix.Errno {
 // addFile lets no signal interrupt it: the kernel would then take a file back that was to come with the answer, but not
 // the answer, and the task would be given descriptor 0, whatever that is (kernel/seccomp.c, seccomp_notify_addfd, seen on
 // Linux 6.18). The Go runtime sends signals to its threads often.
-func (l listener) addFile(a *addition) (int, unix.Errno) {
+func (l *Listener) addFile(a *addition) (int, unix.Errno) {
 	var all, before unix.Sigset_t
 	for i := range all.Val {
 		all.Val[i] = ^all.Val[i]
@@ -148,7 +164,7 @@ func (l listener) addFile(a *addition) (int, unix.Errno) {
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
 		return -1, unix.EINVAL
 	}
-	n, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), ioctlAddFD, uintptr(unsafe.Pointer(a)))
+	n, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlAddFD, uintptr(unsafe.Pointer(a)))
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
 		panic(err) // it was valid before
 	}
