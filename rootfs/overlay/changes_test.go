@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
+	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
 // old is when the files of the layers below were changed.

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
+	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
 // ways are the two interfaces; each test runs with either.

@@ -15,7 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
+	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
 // TestCorpus unpacks the layers of real images, OCI layouts below oci/ in the
@@ -37,12 +37,12 @@ func TestCorpus(t *testing.T) {
 				var unmapped *UnmappedIDError
 				switch {
 				case err != nil && !errors.As(err, &unmapped):
-					t.Fatal(err)
+					t.Fatalf("%s: %v", l.file, err)
 				case theirErr != nil: // an owner that is not mapped, or an attribute it cannot leave out
 					t.Logf("%v; the oracle: %v", err, theirErr)
 					return
 				case err != nil:
-					t.Fatalf("%v; the oracle has no objection", err)
+					t.Fatalf("%s: %v; the oracle has no objection", l.file, err)
 				}
 				compare(t, inventory(t, ours, mode), inventory(t, theirs, mode))
 				t.Logf("%d entries, %d bytes, notes %q, implied %v", report.Entries, report.Bytes, report.Notes(), report.Implied)
@@ -149,7 +149,7 @@ func addLayers(t testing.TB, layout string, d ocispec.Descriptor, all map[string
 	var m ocispec.Manifest
 	readJSON(t, blob(d), &m)
 	for _, l := range m.Layers {
-		all[filepath.Base(layout)+"-"+l.Digest.Encoded()[:12]] = corpusLayer{blob(l), l.MediaType}
+		all[l.Digest.Encoded()[:12]] = corpusLayer{blob(l), l.MediaType} // once, however many layouts have it
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
+	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
 // epoch is the time of all entries that name none, a second after 1970-01-01.

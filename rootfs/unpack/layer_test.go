@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
+	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
 // TestLayer is a table of archives and what they become. No "becomes" means

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
+	"github.com/bivouac-run/bivouac/rootfs/nstest"
 	"github.com/bivouac-run/bivouac/rootfs/overlay"
 )
 

@@ -18,7 +18,7 @@ import (
 	goarchive "github.com/moby/go-archive"
 	"golang.org/x/sys/unix"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
+	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
 // oracle unpacks as Docker does.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bivouac-run/bivouac/rootfs/internal/nstest"
+	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
 func TestUnmappedOwner(t *testing.T) {

@@ -1,0 +1,97 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs"
+)
+
+// Attributes of overlayfs that a lower layer needs, as it reads them when mounted with "userxattr" (Linux 5.11). Others
+// speak of one mount's upper directory. What starts with escaped is a program's own, written through a mount (Linux 6.7).
+const (
+	overlayPrefix     = "user.overlay."
+	opaqueAttribute   = overlayPrefix + "opaque"
+	whiteoutAttribute = overlayPrefix + "whiteout"
+	escapedPrefix     = overlayPrefix + "overlay."
+)
+
+// welcome are the attributes beyond user.* that files keep.
+var welcome = []string{"security.capability", "system.posix_acl_access", "system.posix_acl_default"}
+
+// attribute is an extended attribute.
+type attribute struct{ name, value string }
+
+// goes tells whether an attribute goes with a file; layer is that of [CopyOptions].
+func goes(name string, layer bool) bool {
+	switch {
+	case slices.Contains(welcome, name):
+		return true
+	case layer && strings.HasPrefix(name, overlayPrefix):
+		return name == opaqueAttribute || name == whiteoutAttribute || strings.HasPrefix(name, escapedPrefix)
+	}
+	return strings.HasPrefix(name, "user.")
+}
+
+// attributesOf reads those of an open file or directory that go with it.
+func attributesOf(fd int, layer bool) (attrs []attribute, err error) {
+	listed, err := grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	if errors.Is(err, unix.ENOTSUP) || err == nil && len(listed) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, wrap("list attributes", err)
+	}
+	for name := range strings.SplitSeq(string(listed), "\x00") {
+		if !goes(name, layer) {
+			continue
+		}
+		value, err := grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })
+		if errors.Is(err, unix.ENODATA) { // gone meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read attribute %q: %w", name, err)
+		}
+		attrs = append(attrs, attribute{name, string(value)})
+	}
+	return attrs, nil
+}
+
+// grown calls get, which fails with ERANGE for a buffer that is too small, with one that is enough.
+func grown(get func([]byte) (int, error)) ([]byte, error) {
+	var small [256]byte
+	b := small[:]
+	for {
+		n, err := get(b)
+		if !errors.Is(err, unix.ERANGE) || len(b) > 1<<20 {
+			return slices.Clone(b[:max(n, 0)]), err
+		}
+		b = make([]byte, 8*len(b))
+	}
+}
+
+// set gives the attribute to an open file. What belongs to the kernel's security or ACLs may be refused: then the file is
+// as it would be on a file system without them.
+func (a attribute) set(fd int) error {
+	err := unix.Fsetxattr(fd, a.name, []byte(a.value), 0)
+	switch {
+	case err == nil, slices.Contains(welcome, a.name) && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP)):
+		return nil
+	case errors.Is(err, unix.ENOTSUP):
+		return fail(rootfs.NoXattr, "set BIVOUAC_HOME to a directory on ext4, XFS, Btrfs, or tmpfs with Linux 6.6",
+			"set attribute %q: the file system has no user extended attributes", a.name)
+	case errors.Is(err, unix.ENOSPC) && hasRoom(fd): // as ext4 says of what does not fit into an inode
+		return fail(rootfs.NoXattr, "", "set attribute %q: the file system cannot hold its %d bytes", a.name, len(a.value))
+	}
+	return wrap(fmt.Sprintf("set attribute %q", a.name), err)
+}
+
+func hasRoom(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) == nil && st.Bavail > 0 && (st.Files == 0 || st.Ffree > 0)
+}

@@ -1,0 +1,86 @@
+package snapshot
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Hold keeps a snapshot from being removed.
+type Hold struct {
+	of      *Snapshot
+	release func()
+}
+
+// maxWait is how long it may take somebody to look whether a snapshot is held.
+const maxWait = 5 * time.Second
+
+// Hold keeps the snapshot, with all layers that it refers to, from being removed until Release or the end of the process.
+// It counts as a use.
+//
+// Errors: NotFound if it is removed already.
+func (sn *Snapshot) Hold() (*Hold, error) {
+	f, err := sn.store.hold(sn.id, unix.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Chtimes(f.Name(), time.Time{}, time.Now()) // it is only about which is evicted first
+	return &Hold{of: sn, release: sync.OnceFunc(func() { f.Close() })}, nil
+}
+
+// Release ends the hold; nil is none, and a second call does nothing.
+func (h *Hold) Release() {
+	if h != nil {
+		h.release()
+	}
+}
+
+// hold locks a snapshot, for containers that are made from it or for its removal.
+//
+// Errors: NotFound, InUse.
+func (s *Store) hold(id string, how int) (*os.File, error) {
+	for start := time.Now(); ; time.Sleep(shortPause) {
+		f, err := s.tryHold(id, how)
+		// Whoever wants to share waits for those who only look, and for a removal to come to its end.
+		if err == nil || how != unix.LOCK_SH || !errors.Is(err, InUse) || time.Since(start) > maxWait {
+			return f, err
+		}
+	}
+}
+
+func (s *Store) tryHold(id string, how int) (*os.File, error) {
+	name := filepath.Join(s.snapshotDir(id), usedName)
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notFound(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+	if err == nil && hasItsName(f) {
+		return f, nil
+	}
+	f.Close()
+	switch {
+	case err == nil:
+		return nil, notFound(id)
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil, fail(InUse, "stop them first", "containers are made from snapshot %s", short(id))
+	}
+	return nil, coded(err, "lock %s", name)
+}
+
+func hasItsName(f *os.File) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(f.Name())
+	return err == nil && os.SameFile(open, named)
+}
