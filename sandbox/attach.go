@@ -123,21 +123,26 @@ func attachSocket(ctx context.Context, dir *os.File, name string) (*Attached, er
 	case err != nil:
 		return nil, fmt.Errorf("connect to container %.12s: %w", id, err)
 	}
-	client, err := newGuest(wire.FromConn(conn))
+	a, err := attachConn(ctx, id, wire.FromConn(conn))
+	switch {
+	case CodeOf(err) == CodeAlreadyFinished:
+		return nil, nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, Errorf(CodeProtocol, "connect to container %.12s: its keeper does not answer", id).WithRemedy("it may have been stopped; continue or kill it")
+	}
+	return a, err
+}
+
+func attachConn(ctx context.Context, id string, conn *wire.Conn) (*Attached, error) {
+	client, err := newGuest(conn)
 	if err != nil {
 		return nil, fmt.Errorf("connect to container %.12s: %w", id, err)
 	}
 	a, err := client.attach(ctx)
 	if err != nil {
-		err = errors.Join(err, client.Close())
+		return nil, errors.Join(err, client.Close())
 	}
-	if CodeOf(err) == CodeAlreadyFinished {
-		return nil, nil
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, Errorf(CodeProtocol, "connect to container %.12s: its keeper does not answer", id).WithRemedy("it may have been stopped; continue or kill it")
-	}
-	return a, err
+	return a, nil
 }
 
 // removeStale removes a killed keeper's socket. Names are random, so nobody can have made it anew meanwhile.

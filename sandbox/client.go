@@ -93,8 +93,8 @@ func (c *Client) startKeeper(path string, env []string, socket *os.File) error {
 	c.keeper.ExtraFiles = []*os.File{socket}
 	c.keeper.Stderr = c.stderr
 	c.keeper.WaitDelay = time.Second // for who else may hold its stderr
-	// A group of its own, so that the terminal's Ctrl-C reaches the caller alone.
-	c.keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A session of its own, so that the terminal's Ctrl-C and hang-up reach the caller alone.
+	c.keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := c.keeper.Start(); err != nil {
 		return Errorf(CodeProtocol, "start the keeper %s: %v", path, err).WithRemedy("set $BIVOUAC to the bivouac executable")
 	}

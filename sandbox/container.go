@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -14,6 +15,9 @@ import (
 // The container gets the files themselves: hand over pipes where the program must not touch the file behind.
 type Streams struct {
 	Stdin, Stdout, Stderr *os.File
+	// Log has the keeper read the outputs, or the terminal's, and keep them for [Container.Logs]: Stdout and Stderr are not
+	// used, and there is no Container.Terminal. Only containers' own programs have a log, and not those of [Client.Run].
+	Log bool
 }
 
 // Container is one container from its creation until it is discarded. Its methods are safe for concurrent use.
@@ -59,7 +63,7 @@ func (c *Client) Create(ctx context.Context, spec Spec, progress func(Progress))
 //
 // Errors: those of [Client.Create] and [Container.Start].
 func (c *Client) Run(ctx context.Context, spec Spec, s Streams, progress func(Progress)) (*Container, error) {
-	if err := spec.checkText(); err != nil {
+	if err := errors.Join(spec.checkText(), s.notLogged("run "+spec.Image)); err != nil {
 		return nil, err
 	}
 	files, err := s.files(spec.Terminal != nil)
@@ -118,7 +122,7 @@ func (ct *Container) Start(ctx context.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	r, m, err := ct.client.requestStart(ctx, KindStart, StartRequest{ct.request()}, files)
+	r, m, err := ct.client.requestStart(ctx, KindStart, StartRequest{ct.request(), s.Log}, files)
 	if err != nil {
 		return err
 	}

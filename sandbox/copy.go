@@ -26,11 +26,16 @@ import (
 // Errors: CodeBadArchive, CodeInvalid, CodeUnmappedID, CodeUnsupported, CodeNoSpace; CodeAlreadyFinished after Discard; those
 // of the stream.
 func (ct *Container) CopyTo(ctx context.Context, dir string, tar io.Reader) error {
+	return ct.client.sendArchive(ctx, fmt.Sprintf("copy to %q", dir), KindCopyTo, CopyRequest{ct.request(), []byte(dir)}, tar, nil)
+}
+
+// sendArchive has the keeper read an archive from a pipe, and decodes its answer into result, unless that is nil.
+func (c *Client) sendArchive(ctx context.Context, doing, kind string, body any, tar io.Reader, result any) error {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("copy to %q: %w", dir, err)
+		return fmt.Errorf("%s: %w", doing, err)
 	}
-	call, err := ct.client.request(KindCopyTo, CopyRequest{ct.request(), []byte(dir)}, r)
+	call, err := c.request(kind, body, r)
 	r.Close()
 	if err != nil {
 		return errors.Join(err, w.Close())
@@ -40,7 +45,11 @@ func (ct *Container) CopyTo(ctx context.Context, dir string, tar io.Reader) erro
 		fed <- feed(w, tar)
 		_ = w.Close() // only then, so that whoever hears of an early end finds the reason
 	}()
-	if _, err = ct.client.next(ctx, call); err == nil {
+	m, err := c.next(ctx, call)
+	if err == nil && result != nil {
+		err = m.Decode(result)
+	}
+	if err == nil {
 		return <-fed
 	}
 	_ = w.Close() // ends a write that nobody reads
@@ -74,25 +83,30 @@ func feed(w *os.File, stream io.Reader) error {
 //
 // Errors: CodeNotFound, CodeInvalid, CodeUnsupported; CodeAlreadyFinished after Discard.
 func (ct *Container) CopyFrom(ctx context.Context, path string) (io.ReadCloser, error) {
+	return ct.client.openArchive(ctx, fmt.Sprintf("copy from %q", path), KindCopyFrom, CopyRequest{ct.request(), []byte(path)})
+}
+
+// openArchive asks the keeper to write an archive to a pipe, and returns its other end once it begins.
+func (c *Client) openArchive(ctx context.Context, doing, kind string, body any) (io.ReadCloser, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("copy from %q: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", doing, err)
 	}
-	call, err := ct.client.request(KindCopyFrom, CopyRequest{ct.request(), []byte(path)}, w)
+	call, err := c.request(kind, body, w)
 	w.Close()
 	if err != nil {
 		r.Close()
 		return nil, err
 	}
-	m, err := ct.client.next(ctx, call)
+	m, err := c.next(ctx, call)
 	if err == nil && m.Kind != KindCopying {
-		err = Errorf(CodeProtocol, "copy from %q: the keeper answered %q", path, m.Kind)
+		err = Errorf(CodeProtocol, "%s: the keeper answered %q", doing, m.Kind)
 	}
 	if err != nil {
 		r.Close()
 		return nil, err
 	}
-	s := &archiveStream{ctx: ctx, client: ct.client, call: call, pipe: r}
+	s := &archiveStream{ctx: ctx, client: c, call: call, pipe: r}
 	s.stop = context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Unix(1, 0)) })
 	return s, nil
 }

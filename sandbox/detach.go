@@ -7,8 +7,8 @@ import (
 
 // Detach makes the container outlive this client: the keeper goes on until the container is discarded, by `bivouac rm` for
 // example. The client's other containers end with it as ever. The outputs are the reading ends of pipes that the program
-// writes to, which the keeper reads from then on, so that the program does not end by SIGPIPE when this process does; the
-// caller reads no more of them.
+// writes to, which the keeper reads into the container's log from then on, so that the program does not end by SIGPIPE when this process does; the
+// caller reads no more of them. The second one counts as the standard error.
 //
 // Errors: CodeAlreadyFinished after Discard; CodeBadConfig if other commands could not find the container.
 func (ct *Container) Detach(ctx context.Context, outputs ...*os.File) error {
@@ -17,4 +17,13 @@ func (ct *Container) Detach(ctx context.Context, outputs ...*os.File) error {
 		go func() { _ = ct.client.keeper.Wait() }() // how it ends one day matters to nobody here
 	}
 	return err
+}
+
+// DiscardAtEnd has the keeper discard the container when the program that was started last has ended, also if this client
+// is gone by then, for a detached one. Where it has ended already that is done at once. A checkpoint that stops the program
+// only to start it again does not count as its end.
+//
+// Errors: CodeNotRunning before the first start, CodeAlreadyFinished after Discard.
+func (ct *Container) DiscardAtEnd(ctx context.Context) error {
+	return ct.client.ask(ctx, KindDiscardAtEnd, DiscardAtEndRequest{ct.request()}, nil)
 }

@@ -41,6 +41,9 @@ const (
 	CodeNotRunning      Code = "not-running"      // the container's program was not started
 	CodePort            Code = "port"             // a port of the host cannot be bound
 	CodeRefused         Code = "refused"          // nothing in the container accepts the connection
+	CodeCheckpoint      Code = "checkpoint"       // the container's processes cannot be checkpointed or restored
+	CodeStale           Code = "stale"            // a snapshot is damaged, or was made on another machine or kernel
+	CodeInUse           Code = "in-use"           // containers are made from the snapshot
 )
 
 // Error is a failure that may have crossed the keeper's socket. Compare with errors.Is and a value that has the Code.

@@ -176,6 +176,8 @@ func (f *fake) handle(m *wire.Message, signals chan int) {
 		f.pause(m)
 	case sandbox.KindDiscard:
 		f.discard(m)
+	case sandbox.KindLogs:
+		f.logs(m, signals)
 	case sandbox.KindSignal:
 		f.signal(m)
 	case sandbox.KindRemove:

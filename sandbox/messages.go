@@ -1,7 +1,7 @@
 package sandbox
 
 // ProtocolVersion is what a client and its keeper must agree on. It changes whenever a message does.
-const ProtocolVersion = 2
+const ProtocolVersion = 3
 
 // The kinds of messages. A client opens a request with a fresh id; the keeper answers it with events of that id and one
 // KindDone or KindFailed.

@@ -28,7 +28,11 @@ type CreateRequest struct {
 
 // StartRequest starts a container's program. Its message carries the program's stdin, stdout and stderr, or nothing with a
 // terminal.
-type StartRequest struct{ ContainerRequest }
+type StartRequest struct {
+	ContainerRequest
+	// Log has the keeper read the outputs, see [Streams].
+	Log bool `json:"log,omitempty"`
+}
 
 // SignalRequest sends a signal to a container's first process or to another one that was executed in it.
 type SignalRequest struct {
@@ -82,6 +86,8 @@ type Info struct {
 	Health *Healthcheck `json:"health,omitempty"`
 	// Labels are the image's and the Spec's.
 	Labels map[string]string `json:"labels,omitempty"`
+	// Snapshot is what the container was made from by [Client.Restore]; nil for one of [Client.Create].
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
 }
 
 // Healthcheck is how an image says that its program is well. The names in JSON are those of Docker's image configuration.

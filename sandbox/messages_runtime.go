@@ -6,7 +6,10 @@ import "time"
 const (
 	KindAttach = "attach" // [AttachRequest], on a container's own socket; done: [Status]
 	KindWait   = "wait"   // [WaitRequest]; done: [Exit]
-	KindDetach = "detach" // [DetachRequest] and what the keeper is to read; done: nothing
+	KindDetach = "detach" // [DetachRequest] and outputs for the keeper to read; done: nothing
+	KindLogs   = "logs"   // [LogsRequest] and a pipe to write to; event KindCopying; done: nothing
+
+	KindDiscardAtEnd = "discard-at-end" // [DiscardAtEndRequest]; done: nothing
 )
 
 // AttachRequest makes the socket's container the one that the request's id names.
@@ -17,6 +20,15 @@ type WaitRequest struct{ ContainerRequest }
 
 // DetachRequest makes a container outlive its client.
 type DetachRequest struct{ ContainerRequest }
+
+// LogsRequest has the keeper write a container's log to a pipe, a [LogEntry] in JSON on each line.
+type LogsRequest struct {
+	ContainerRequest
+	Spec LogsSpec `json:"spec"`
+}
+
+// DiscardAtEndRequest has the keeper discard a container at the end of its program.
+type DiscardAtEndRequest struct{ ContainerRequest }
 
 // State is what a container's program does.
 type State string

@@ -45,6 +45,9 @@ func (ct *Container) Exec(ctx context.Context, spec ExecSpec, s Streams) (*Proce
 	if err := checkUTF8("execute in container "+ct.Name, slices.Concat(spec.Args, spec.Env, []string{spec.User, spec.WorkingDir})); err != nil {
 		return nil, err
 	}
+	if err := s.notLogged("execute in container " + ct.Name); err != nil {
+		return nil, err
+	}
 	files, err := s.files(spec.Terminal != nil)
 	if err != nil {
 		return nil, err

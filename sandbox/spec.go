@@ -40,6 +40,11 @@ type Spec struct {
 	// Init keeps a small init as pid 1 that forwards signals and reaps orphans.
 	Init bool `json:"init,omitempty"`
 
+	// Checkpointable prepares for [Container.Checkpoint] with processes: the program is not pid 1 but the child of a small
+	// init, orphans become the program's children, and connections do not use MPTCP. Needs a network of its own and no
+	// terminal, and contradicts Init, which would keep orphans for itself.
+	Checkpointable bool `json:"checkpointable,omitempty"`
+
 	// ReadOnly makes the root file system read-only.
 	ReadOnly bool `json:"read_only,omitempty"`
 	// Mounts are put into the container in their order.

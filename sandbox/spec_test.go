@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/bivouac-run/bivouac/sandbox"
 )
@@ -15,6 +16,10 @@ func fill(v reflect.Value) {
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem())
 	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Unix(7, 7).UTC()))
+			return
+		}
 		for i := range v.NumField() {
 			fill(v.Field(i))
 		}
@@ -35,7 +40,7 @@ func fill(v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(-7)
-	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		v.SetUint(7)
 	case reflect.Float64:
 		v.SetFloat(1.5)
@@ -49,6 +54,8 @@ func TestMessagesTravelWhole(t *testing.T) {
 		&sandbox.RunRequest{}, &sandbox.PullRequest{}, &sandbox.SignalRequest{}, &sandbox.RemoveRequest{},
 		&sandbox.Hello{}, &sandbox.ImageInfo{}, &sandbox.Progress{}, &sandbox.Info{}, &sandbox.Exit{},
 		&sandbox.CreateRequest{}, &sandbox.StartRequest{}, &sandbox.DiscardRequest{}, &sandbox.ExecRequest{}, &sandbox.ExecInfo{},
+		&sandbox.LogsRequest{}, &sandbox.LogEntry{}, &sandbox.Status{}, &sandbox.CheckpointRequest{}, &sandbox.RestoreRequest{}, &sandbox.ResetRequest{},
+		&sandbox.ClaimRequest{}, &sandbox.Snapshot{}, &sandbox.ImportSnapshotRequest{},
 	} {
 		for _, filled := range []bool{false, true} {
 			want := reflect.ValueOf(message)

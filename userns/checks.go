@@ -24,7 +24,7 @@ func Checks(ctx context.Context, o CheckOptions) []Check {
 		helpersCheck.with(a.helpers()),
 	}
 	checks = append(checks, a.inside...)
-	return append(checks, cgroupCheck.with(probeCgroup()), criuCheck.with(probeCRIU(ctx)))
+	return append(checks, cgroupCheck.with(probeCgroup()))
 }
 
 // existing returns the directory itself or the nearest one above it that exists.

@@ -25,8 +25,8 @@ func checksByName(t *testing.T, o CheckOptions) map[string]Check {
 // Whatever the machine offers, an answer explains itself: a yes says what was seen, anything else also what mends it.
 func TestChecksExplainThemselves(t *testing.T) {
 	checks := Checks(t.Context(), CheckOptions{StoreDir: t.TempDir()})
-	if len(checks) != 11 {
-		t.Errorf("%d checks, want 11", len(checks))
+	if len(checks) != 10 {
+		t.Errorf("%d checks, want 10", len(checks))
 	}
 	for _, c := range checks {
 		t.Logf("%-24s %-8s %s; %s", c.Name, c.Answer, c.Detail, c.Remedy)
@@ -114,9 +114,6 @@ func TestChecksWithoutHelpers(t *testing.T) {
 	if c := byName["newuidmap and newgidmap"]; c.Answer != No || !strings.Contains(c.Remedy, "uidmap") {
 		t.Errorf("%+v", c)
 	}
-	if c := byName["CRIU"]; c.Answer != No {
-		t.Errorf("%+v", c)
-	}
 	if byName["overlay"].Answer != Yes {
 		t.Errorf("%+v", byName["overlay"])
 	}
@@ -155,18 +152,6 @@ func TestFailedAttempt(t *testing.T) {
 			if c.Answer != Unknown || Runnable([]Check{c}) == c.Required {
 				t.Errorf("%s: %+v", name, c)
 			}
-		}
-	}
-}
-
-func TestJudgeCRIU(t *testing.T) {
-	tests := map[string]Answer{
-		"Version: 4.2\nGitID: v4.2\n": Yes, "Version: 4.2.1\n": Yes, "Version: 4.10\n": Yes, "Version: 5.0": Yes,
-		"Version: 4.1.1\n": No, "Version: 3.17.1\n": No, "": Unknown, "Version: x\n": Unknown,
-	}
-	for out, want := range tests {
-		if v := judgeCRIU("/usr/sbin/criu", out); v.answer != want || (want != Yes) != (v.remedy != "") {
-			t.Errorf("%q: %+v, want %s", out, v, want)
 		}
 	}
 }

@@ -50,8 +50,14 @@ func addCompletions(cmd *cobra.Command) {
 		cmd.ValidArgsFunction = completeImages
 	case "images":
 		cmd.ValidArgsFunction = completeFirst(completeImages)
-	case "exec", "port":
+	case "exec", "port", "logs":
 		cmd.ValidArgsFunction = completeFirst(completeContainers)
+	case "checkpoint":
+		cmd.ValidArgsFunction = completeCheckpoint
+	case "restore":
+		cmd.ValidArgsFunction = completeFirst(completeSnapshots)
+	case "snapshot":
+		addSnapshotCompletions(cmd)
 	case "rm":
 		cmd.ValidArgsFunction = completeRemovable
 	case "pull":
@@ -64,9 +70,22 @@ func addCompletions(cmd *cobra.Command) {
 		"limits":   {"strict\tfail where a limit cannot be enforced", "best-effort\twarn"},
 		"format":   {"json", "table"},
 		"filter":   {"reference="},
+
+		"processes": {"auto\twhere that is possible", "required\tor fail", "never\tfiles alone"},
 	} {
 		if cmd.Flags().Lookup(flag) != nil {
 			_ = cmd.RegisterFlagCompletionFunc(flag, complete(values)) // fails only for a flag that is not there
+		}
+	}
+}
+
+func addSnapshotCompletions(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		switch sub.Name() {
+		case "inspect", "rm":
+			sub.ValidArgsFunction = completeSnapshots
+		case "export":
+			sub.ValidArgsFunction = completeFirst(completeSnapshots)
 		}
 	}
 }

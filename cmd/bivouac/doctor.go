@@ -52,7 +52,7 @@ func examine(cmd *cobra.Command) ([]userns.Check, error) {
 		return nil, err
 	}
 	checks := userns.Checks(cmd.Context(), userns.CheckOptions{StoreDir: dir})
-	return append(checks, checkStore(dir)), nil
+	return append(checks, checkCRIU(cmd.Context()), checkStore(dir)), nil
 }
 
 // diagnosis is nil if containers will run.

@@ -57,6 +57,9 @@ var exitCodes = []struct {
 	{sandbox.CodeLimits, 53, "a limit cannot be enforced"},
 	{sandbox.CodePort, 54, "a port of the host cannot be bound"},
 	{sandbox.CodeRefused, 55, "nothing in the container accepts the connection"},
+	{sandbox.CodeCheckpoint, 56, "the container's processes cannot be checkpointed or restored"},
+	{sandbox.CodeStale, 57, "a snapshot is damaged, or was made on another machine or kernel"},
+	{sandbox.CodeInUse, 58, "containers are made from the snapshot"},
 	{sandbox.CodeNotExecutable, exitNotExecutable, "the program cannot be executed"},
 	{sandbox.CodeNoProgram, exitNoProgram, "the program is not in the image"},
 }

@@ -67,3 +67,21 @@ func conclude(stderr io.Writer, verb string, err error) int {
 func complaint(err error) string {
 	return "bivouac: " + strings.TrimPrefix(printable(err.Error()), "bivouac: ")
 }
+
+// forEach calls f for each name, also after failures. These are all printed; the exit code is that of the first.
+func forEach(stderr io.Writer, names []string, f func(name string) error) error {
+	var errs []error
+	for _, name := range names {
+		if err := f(name); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) < 2 {
+		return errors.Join(errs...)
+	}
+	last := len(errs) - 1
+	for _, err := range errs[:last] {
+		_, _ = fmt.Fprintln(stderr, complaint(err)) // with standard error gone there is nobody left to tell
+	}
+	return exitError{code: exitCodeOf(errs[0]), err: errs[last]}
+}

@@ -1,4 +1,4 @@
-// A head start for the keeper of `bivouac run`: this process forks before Go boots in it, and Go boots in both at the same
+// A head start for the keeper of `bivouac run` and `bivouac restore`: this process forks before Go boots in it, and Go boots in both at the same
 // time, in one as the keeper. That needs the id map, which Go works out; a file of the store remembers it together with all that it was
 // worked out from (headstart.go). If any of that is different, or anything at all fails here, Go starts the keeper.
 #define _GNU_SOURCE
@@ -123,7 +123,7 @@ static void become_keeper(int socket, int errors, const char *maps) {
 	int moved = fcntl(socket, F_DUPFD, 10), said = fcntl(errors, F_DUPFD, 10);
 	if (null < 0 || moved < 0 || said < 0)
 		_exit(125);
-	setpgid(0, 0); // the terminal's Ctrl-C is for the caller alone
+	setsid(); // the terminal's Ctrl-C and hang-up are for the caller alone
 	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(said, 2) < 0 || dup2(moved, CALLER_FD) < 0)
 		_exit(125);
 	syscall(SYS_close_range, CALLER_FD + 1, ~0U, 0);
@@ -133,7 +133,7 @@ static void become_keeper(int socket, int errors, const char *maps) {
 __attribute__((constructor)) static void start_keeper(int argc, char **argv) {
 	static char maps[8192];
 	int sockets[2], errors[2];
-	if (argc < 3 || strcmp(argv[1], "run") != 0 || !bivouac_enter || !remembered(maps, sizeof maps))
+	if (argc < 3 || (strcmp(argv[1], "run") != 0 && strcmp(argv[1], "restore") != 0) || !bivouac_enter || !remembered(maps, sizeof maps))
 		return;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
 		return;

@@ -17,18 +17,18 @@ func newRmCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm [flags] CONTAINER...",
 		Short: "Remove containers",
-		Long: `Remove containers, and the files that bivouac run --keep left below containers/NAME in the store. These may belong to
-subordinate ids, so that rm -r of the shell cannot. A container that runs is removed with -f alone, which kills it.
-CONTAINER is a name, or an id or its beginning.`,
-		Example: `  bivouac run --keep --name build debian:12 touch /result
-  bivouac rm build
-  bivouac rm -f web`,
+		Long: `Remove containers of run -d and restore, and the files that bivouac run --keep left below containers/NAME in the store. These
+may belong to subordinate ids, so that rm -r of the shell cannot. A container that runs is removed with -f alone, which
+kills it. CONTAINER is a name, or an id or its beginning.`,
+		Example: `  bivouac rm build
+  bivouac rm -f web
+  bivouac rm -f $(bivouac ps -aq)`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx, free := interruptible(cmd.Context(), "what was not removed yet is still there")
 			defer free()
 			r := &remover{force: force}
-			return errors.Join(causeOf(ctx, r.removeAll(ctx, names)), r.close())
+			return errors.Join(causeOf(ctx, forEach(os.Stderr, names, func(name string) error { return r.remove(ctx, name) })), r.close())
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill what runs")
@@ -46,17 +46,6 @@ func (r *remover) close() error {
 		return nil
 	}
 	return r.client.Close()
-}
-
-// removeAll goes on after a failure and returns the first.
-func (r *remover) removeAll(ctx context.Context, names []string) error {
-	var first error
-	for _, name := range names {
-		if err := r.remove(ctx, name); err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
 }
 
 func (r *remover) remove(ctx context.Context, name string) error {

@@ -19,7 +19,11 @@ var verbs = []struct {
 	{"test-exec", newTestExecCommand},
 	{"ps", newPsCommand},
 	{"port", newPortCommand},
+	{"logs", newLogsCommand},
 	{"exec", newExecCommand},
+	{"checkpoint", newCheckpointCommand},
+	{"restore", newRestoreCommand},
+	{"snapshot", newSnapshotCommand},
 	{"pull", newPullCommand},
 	{"rm", newRmCommand},
 	{"images", newImagesCommand},
@@ -28,6 +32,7 @@ var verbs = []struct {
 	{"version", newVersionCommand},
 	{"completion", newCompletionCommand},
 	{"probe", newProbeCommand},
+	{probeCRIUVerb, newProbeCRIUCommand},
 	{"exit-codes", newExitCodesTopic},
 }
 
@@ -53,7 +58,7 @@ func newRootCommand(args []string) *cobra.Command {
 		Use:   "bivouac",
 		Short: "Run containers for tests as an ordinary user: no root, no daemon",
 		Long: `Bivouac runs containers as an ordinary user: it needs no root, no daemon and no set-up, and nothing that it
-starts outlives the command that started it.
+starts outlives the command that started it, unless it is told to.
 
 Start with "bivouac doctor", which tells what this machine can do. Images come from registries, from OCI
 layouts (oci:DIR), from archives (oci-archive:FILE, docker-archive:FILE), from a directory (rootfs:DIR)

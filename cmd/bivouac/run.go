@@ -13,7 +13,8 @@ import (
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
-const runLong = `Run a command in a new container and discard the container when the command ends.
+const runLong = `Run a command in a new container and discard the container when the command ends. With -d it runs in the background,
+and the container stays until bivouac rm removes it; its output is what bivouac logs prints.
 
 IMAGE is a registry reference, or has a transport as in containers-transports(5):
   oci:DIR[:TAG]         an OCI image layout
@@ -27,6 +28,7 @@ is not there, 124 if --timeout was reached. Ctrl-C twice kills.`
 
 const runExample = `  bivouac run debian:12 cat /etc/os-release
   bivouac run -it --rm busybox sh
+  bivouac run -d --name web -p 8080:80 nginx
   bivouac run -v "$PWD:/src:ro" -w /src golang:1 go vet ./...
   bivouac run host: sh -c 'id -u; touch /etc/mine'`
 
@@ -55,6 +57,9 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) error {
 	spec, err := f.spec(cmd.Flags(), args)
 	if err != nil {
 		return exitError{code: 125, err: err}
+	}
+	if f.detach {
+		return asRunFailure(f.runDetached(cmd.Context(), cmd.OutOrStdout(), spec))
 	}
 	session, err := f.openSession(spec)
 	if err != nil {
@@ -103,16 +108,22 @@ func (f *runFlags) start(ctx context.Context, client *sandbox.Client, spec *sand
 	finish()
 	s.started()
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-			err = cause
-		}
-		return nil, err
+		return nil, causeOf(ctx, err)
 	}
-	for _, w := range container.Warnings {
+	f.tell(container)
+	return container, nil
+}
+
+// tell prints what the user should know of a container that runs.
+func (f *runFlags) tell(c *sandbox.Container) {
+	warn(c.Warnings)
+	f.ports.tell(os.Stderr, c.Ports)
+}
+
+func warn(warnings []string) {
+	for _, w := range warnings {
 		fmt.Fprintf(os.Stderr, "bivouac: warning: %s\n", w)
 	}
-	f.ports.tell(os.Stderr, container.Ports)
-	return container, nil
 }
 
 // stopGrace is how long a program that is asked to end may take.

@@ -19,7 +19,8 @@ type runFlags struct {
 	env, envFiles                      []string
 	workdir, user, hostname, name      string
 	volumes, mounts, tmpfs             []string
-	readOnly, rm, keep                 bool
+	readOnly, rm, keep, detach         bool
+	rmGiven, checkpointable            bool
 	entrypoint, stopSignal             string
 	interactive, tty, init, quiet      bool
 	timeout                            time.Duration
@@ -47,13 +48,15 @@ func (f *runFlags) register(s *pflag.FlagSet) {
 	s.StringArrayVar(&f.mounts, "mount", nil, "`type=bind|tmpfs,source=...,target=...[,readonly]`")
 	s.StringArrayVar(&f.tmpfs, "tmpfs", nil, "mount a memory file system on `TARGET[:size=...,mode=...,exec,ro]`")
 	s.BoolVar(&f.readOnly, "read-only", false, "make the root file system read-only")
-	s.BoolVar(&f.rm, "rm", true, "discard the container at its end; the default")
+	s.BoolVarP(&f.detach, "detach", "d", false, "leave the container running in the background, and print its id")
+	s.BoolVar(&f.rm, "rm", true, "discard the container at its end; the default, but with -d")
 	s.BoolVar(&f.keep, "keep", false, "keep the files that the container changed")
 	s.StringVar(&f.entrypoint, "entrypoint", "", "replace the image's entrypoint by `COMMAND`; \"\" removes it")
 	s.StringVar(&f.stopSignal, "stop-signal", "", "`SIGNAL` that asks the command to end (default the image's, or SIGTERM)")
 	s.BoolVarP(&f.interactive, "interactive", "i", false, "pass standard input on")
 	s.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal")
 	s.BoolVar(&f.init, "init", false, "keep an init as process 1 that forwards signals and reaps orphans")
+	s.BoolVar(&f.checkpointable, "checkpointable", false, "prepare for bivouac checkpoint with the running processes")
 	s.BoolVarP(&f.quiet, "quiet", "q", false, "do not show the progress of a pull")
 	s.DurationVar(&f.timeout, "timeout", 0, "stop the command after `DURATION`, such as 30s; exit code 124")
 	s.StringVar(&f.pull, "pull", "missing", "when to ask the registry: `missing|always|never`")
@@ -80,17 +83,17 @@ func (f *runFlags) register(s *pflag.FlagSet) {
 
 // spec translates the flags. Errors name the flag.
 func (f *runFlags) spec(set *pflag.FlagSet, args []string) (*sandbox.Spec, error) {
-	f.shown = args[1:]
+	f.shown, f.rmGiven = args[1:], set.Changed("rm")
 	s := &sandbox.Spec{
 		Image: args[0], Args: args[1:], Name: f.name, Hostname: f.hostname, User: f.user, WorkingDir: f.workdir,
 		StopSignal: f.stopSignal, Init: f.init, ReadOnly: f.readOnly, Keep: f.keep, Network: sandbox.Network(f.network),
-		CapAdd: f.capAdd, CapDrop: f.capDrop, Listed: true,
+		CapAdd: f.capAdd, CapDrop: f.capDrop, Listed: true, Checkpointable: f.checkpointable,
 		Get: sandbox.ImageOptions{
 			Pull: sandbox.PullPolicy(f.pull), Platform: f.platform, PlainHTTP: f.plainHTTP, CAFile: f.caFile, IgnoreChownErrors: f.ignoreChown,
 		},
 	}
 	for _, step := range []func(*sandbox.Spec) error{
-		f.checkChoices, f.setEnv, f.setLabels, f.ports.setPorts, f.setMounts, f.setSecurity, f.setUlimits, f.setLimits, f.setUnpacked, f.setTerminal, f.setHostDefaults,
+		f.checkChoices, f.checkCheckpointable, f.setEnv, f.setLabels, f.ports.setPorts, f.setMounts, f.setSecurity, f.setUlimits, f.setLimits, f.setUnpacked, f.setTerminal, f.setHostDefaults,
 	} {
 		if err := step(s); err != nil {
 			return nil, err
@@ -107,13 +110,28 @@ func (f *runFlags) spec(set *pflag.FlagSet, args []string) (*sandbox.Spec, error
 }
 
 func (f *runFlags) checkChoices(*sandbox.Spec) error {
-	if !f.rm && !f.keep {
-		return fmt.Errorf("--rm=false: containers are discarded; use --keep to keep the files that this one changed")
+	if !f.rm && !f.keep && !f.detach {
+		return fmt.Errorf("--rm=false: containers are discarded; use --keep to keep the files that this one changed, or -d")
+	}
+	if f.timeout != 0 && f.detach {
+		return fmt.Errorf("--timeout and --detach: nobody waits for the time; use timeout(1) in the container")
 	}
 	if f.timeout < 0 {
 		return fmt.Errorf("--timeout %v: needs a time that is not negative", f.timeout)
 	}
 	return oneOf("--pull", f.pull, "missing", "always", "never")
+}
+
+// checkCheckpointable refuses what CRIU cannot dump as an ordinary user.
+func (f *runFlags) checkCheckpointable(*sandbox.Spec) error {
+	for flag, given := range map[string]bool{
+		"--tty": f.tty, "--init": f.init, "--network host": f.network == string(sandbox.NetworkHost),
+	} {
+		if given && f.checkpointable {
+			return fmt.Errorf("--checkpointable and %s: the processes could not be checkpointed; leave out one of them", flag)
+		}
+	}
+	return nil
 }
 
 func oneOf(flag, value string, allowed ...string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -97,7 +98,7 @@ func TestContainersAreDiscarded(t *testing.T) {
 	for _, accepted := range [][]string{{"--rm"}, {"--rm=true"}, {"--keep"}, {"--rm=false", "--keep"}} {
 		mustParseRun(t, append(accepted, "alpine")...)
 	}
-	refuseRun(t, []string{"--rm=false", "alpine"}, "--rm=false", "use --keep")
+	refuseRun(t, []string{"--rm=false", "alpine"}, "--rm=false", "use --keep", "-d")
 }
 
 func TestPullPolicies(t *testing.T) {
@@ -269,4 +270,34 @@ func TestTimeouts(t *testing.T) {
 	}
 	refuseRun(t, []string{"--timeout", "30", "alpine"}, "--timeout")
 	refuseRun(t, []string{"--timeout", "soon", "alpine"}, "--timeout")
+}
+
+func TestDetachedContainersStay(t *testing.T) {
+	for _, accepted := range [][]string{{"-d"}, {"-d", "--rm"}, {"-d", "--rm=false"}, {"-d", "-it"}, {"--detach", "--keep"}} {
+		mustParseRun(t, append(accepted, "alpine")...)
+	}
+	refuseRun(t, []string{"-d", "--timeout", "3s", "alpine"}, "--timeout", "--detach")
+}
+
+func TestWhatCanBeCheckpointed(t *testing.T) {
+	if got := mustParseRun(t, "--checkpointable", "alpine"); !got.Checkpointable {
+		t.Error("it was lost")
+	}
+	for _, flags := range [][]string{{"--tty"}, {"--init"}, {"--network", "host"}} {
+		refuseRun(t, append(append([]string{"--checkpointable"}, flags...), "alpine"), "--checkpointable", strings.Join(flags, " "))
+	}
+}
+
+func TestOpenInputNeverEnds(t *testing.T) {
+	in, err := openInput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if err := in.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
 }

@@ -33,7 +33,7 @@ func (f *runFlags) setTerminal(s *sandbox.Spec) error {
 	if !f.tty {
 		return nil
 	}
-	if f.interactive && !term.IsTerminal(int(os.Stdin.Fd())) {
+	if f.interactive && !f.detach && !term.IsTerminal(int(os.Stdin.Fd())) {
 		return errors.New("--tty: the input is not a terminal; leave out -t, or -i")
 	}
 	s.Terminal = &sandbox.TerminalSize{}

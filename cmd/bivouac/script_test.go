@@ -8,12 +8,16 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/bivouac-run/bivouac/sandbox"
 )
 
 // TestScripts runs testdata/script, which is also the documentation of how the command behaves.
@@ -28,12 +32,23 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("USER", os.Getenv("USER"))
 			env.Setenv("GOCACHE", goCache())
+			env.Defer(func() { removeDetached(env) })
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"image": imageCommand, "exits": exitsCommand, "waitfor": waitForCommand,
 		},
 	})
+}
+
+// removeDetached removes the containers that a script left which has failed. Scripts have their sockets in $WORK/runtime.
+func removeDetached(env *testscript.Env) {
+	sockets, _ := filepath.Glob(filepath.Join(env.WorkDir, "runtime", "bivouac", "*"+sandbox.SocketSuffix))
+	for _, socket := range sockets {
+		cmd := exec.Command("bivouac", "rm", "-f", strings.TrimSuffix(filepath.Base(socket), sandbox.SocketSuffix))
+		cmd.Env = append(env.Vars, "XDG_RUNTIME_DIR="+filepath.Join(env.WorkDir, "runtime"))
+		_ = cmd.Run() // the script has failed already
+	}
 }
 
 // goCache is where the go command of scripts finds what was built before.

@@ -75,6 +75,11 @@ func configure(c int, o Options) error {
 	if err := unix.FsconfigSetFlag(c, "userxattr"); err != nil {
 		return tooOld("overlayfs with user attributes", "5.11", logged(c, err))
 	}
+	if o.OneDevice {
+		if err := unix.FsconfigSetString(c, "xino", "on"); err != nil {
+			return parameterError(c, "xino", err)
+		}
+	}
 	for _, dir := range slices.Backward(o.Lower) { // the kernel counts from the top
 		if err := setDir(c, "lowerdir+", dir, dir); err != nil {
 			return err

@@ -35,6 +35,11 @@ type Options struct {
 	// is synced to disk (Linux 5.10). Such an Upper and Work cannot be mounted
 	// a second time before Work/work/incompat is deleted. Needs an Upper.
 	Volatile bool
+
+	// OneDevice gives all files the mount's device number, also if the layers
+	// are on several file systems, as programs want that look for a mapped file
+	// by its numbers ("xino=on", Linux 4.17).
+	OneDevice bool
 }
 
 // Mount mounts the layers on the directory target. A single layer without an

@@ -58,6 +58,9 @@ func (d *descriptors) options(o Options) string {
 		lower[len(lower)-1-i] = d.open(dir)
 	}
 	opts := []string{"userxattr", "lowerdir=" + strings.Join(lower, ":")}
+	if o.OneDevice {
+		opts = append(opts, "xino=on")
+	}
 	if o.Upper != "" {
 		opts = append(opts, "upperdir="+d.open(o.Upper), "workdir="+d.open(o.Work))
 	}

@@ -20,12 +20,33 @@ func checkSpec(s *sandbox.Spec) error {
 	if s.Name != "" && !validName(s.Name) {
 		return sandbox.Errorf(sandbox.CodeInvalid, "name the container %q: not a valid name", s.Name).WithRemedy("use letters, digits, '_', '.' and '-', starting with a letter or digit")
 	}
+	if err := checkCheckpointable(s); err != nil {
+		return err
+	}
 	for _, m := range s.Mounts {
 		if err := checkMount(m); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkCheckpointable refuses what would keep CRIU from dumping the container's processes for certain.
+func checkCheckpointable(s *sandbox.Spec) error {
+	why := ""
+	switch {
+	case !s.Checkpointable:
+		return nil
+	case s.Terminal != nil:
+		why = "a terminal, whose other end is outside"
+	case s.Init:
+		why = "an init that keeps orphans for itself"
+	case s.Network == sandbox.NetworkHost:
+		why = "the host's network"
+	default:
+		return nil
+	}
+	return sandbox.Errorf(sandbox.CodeInvalid, "prepare %s for checkpoints: its processes cannot be checkpointed with %s", s.Image, why).WithRemedy("leave one of the two out")
 }
 
 func validName(name string) bool {

@@ -33,6 +33,15 @@ type container struct {
 	spec  *sandbox.Spec
 	image *rootfs.Image
 	area  *area
+
+	source *source // the snapshot that it was made from, if any
+	waker  *waker  // of the start under way
+	asleep bool    // the next start brings the snapshot's processes back
+	// machineClock lets a clone's processes see that time has passed since they were checkpointed.
+	machineClock bool
+	dumping      atomic.Bool  // CRIU makes calls in the name of the container's processes
+	helper       atomic.Int64 // the process that has started CRIU last, 0 for none
+	clock        *clockOffset // nil where its clocks are the machine's
 	// mounted are the mounts of the root file system, in their order.
 	mounted []string
 	host    *hostRecord // with host:
@@ -54,7 +63,9 @@ type container struct {
 
 	ports *network.Ports // nil without published ones
 
-	starting sync.Mutex // while a start is under way
+	starting sync.Mutex      // while a start is under way
+	life     context.Context // until it is to be discarded
+	endLife  context.CancelFunc
 	released sync.Once
 	discard  func() error // see [container.remove]
 
@@ -65,14 +76,16 @@ type container struct {
 
 	created    time.Time
 	mu         sync.Mutex
-	detached   bool     // it outlives the caller
-	last       *program // the one that was started last
-	ran        bool     // a program was executed
+	detached   bool       // it outlives the caller
+	mortal     bool       // it is discarded at its program's end
+	log        *outputLog // of its program's outputs, nil without
+	last       *program   // the one that was started last
+	ran        bool       // a program was executed
 	discarding bool
 }
 
 // create makes everything of a container but its processes.
-func (k *keeper) create(ctx context.Context, spec *sandbox.Spec, a *asker) (_ *container, err error) {
+func (k *keeper) create(ctx context.Context, spec *sandbox.Spec, a *asker) (*container, error) {
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
@@ -80,31 +93,31 @@ func (k *keeper) create(ctx context.Context, spec *sandbox.Spec, a *asker) (_ *c
 	if err != nil {
 		return nil, err
 	}
+	return k.newContainer(spec, image).built()
+}
+
+func (k *keeper) newContainer(spec *sandbox.Spec, image *rootfs.Image) *container {
 	c := &container{k: k, id: newID(), spec: spec, image: image, emulation: emulate.NewState()}
+	c.life, c.endLife = context.WithCancel(context.Background())
 	c.discard = sync.OnceValue(c.remove)
-	defer func() {
-		if err != nil {
+	return c
+}
+
+// built makes everything of the container but its processes, or discards it.
+func (c *container) built() (*container, error) {
+	for _, step := range []func() error{c.makeArea, c.takeName, c.loadEmulation, c.mountRoot, c.configure, c.checkImages, c.bindPorts} {
+		if err := step(); err != nil {
 			_ = c.discard()
+			return nil, err
 		}
-	}()
-	if c.area, err = k.scratch.area(c.id); err != nil {
-		return nil, err
-	}
-	if err := c.takeName(); err != nil {
-		return nil, err
-	}
-	if err := c.mountRoot(); err != nil {
-		return nil, err
-	}
-	if err := c.configure(); err != nil {
-		return nil, err
-	}
-	c.emulation.Begin(c.emulated())
-	if err := c.bindPorts(); err != nil {
-		return nil, err
 	}
 	c.created = time.Now()
 	return c, nil
+}
+
+func (c *container) makeArea() (err error) {
+	c.area, err = c.k.scratch.area(c.id)
+	return err
 }
 
 // newID returns 64 hexadecimal digits, as other tools' ids are.
@@ -117,7 +130,7 @@ func newID() string {
 func (c *container) hostname() string { return firstOf(c.spec.Hostname, c.spec.Name, c.id[:12]) }
 
 func (c *container) mountRoot() error {
-	layers := c.image.Layers
+	layers := c.layers()
 	if c.image.Host {
 		return c.mountHost()
 	}
@@ -128,7 +141,7 @@ func (c *container) mountRoot() error {
 	if err := copyMode(layers, upper); err != nil {
 		return err
 	}
-	return c.mountOverlay(c.area.root, overlay.Options{Lower: layers, Upper: upper, Work: work, Volatile: c.k.scratch.onDisk || c.spec.Keep})
+	return c.mountOverlay(c.area.root, overlay.Options{Lower: layers, Upper: upper, Work: work, Volatile: c.k.scratch.onDisk || c.spec.Keep, OneDevice: c.spec.Checkpointable})
 }
 
 // copyMode gives the upper directory the permissions of the root directory below it, which it hides.
@@ -175,7 +188,9 @@ func (c *container) configure() (err error) {
 		return err
 	}
 	c.config = configure(b)
-	c.plan, err = c.makePlan(b)
+	if c.plan, err = c.makePlan(b); err == nil {
+		c.emulation.Begin(c.emulated())
+	}
 	return err
 }
 
@@ -224,6 +239,7 @@ func (c *container) remove() error {
 	c.mu.Lock()
 	c.discarding = true
 	c.mu.Unlock()
+	c.endLife()
 	c.k.doors.close(c)
 	c.starting.Lock()
 	defer c.starting.Unlock()
@@ -233,8 +249,12 @@ func (c *container) remove() error {
 	c.settle()
 	c.closeTerminal()
 	err := errors.Join(c.releasePorts(), c.release())
+	c.closeLog()
 	if c.area != nil {
 		err = errors.Join(err, c.area.remove())
+	}
+	if c.source != nil {
+		c.k.release(c.source)
 	}
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -54,12 +53,18 @@ func (c *container) waitForEnd(ctx context.Context, _ sandbox.WaitRequest) (any,
 	if p == nil {
 		return nil, sandbox.Errorf(sandbox.CodeNotRunning, "wait for container %s: its program was not started", c.displayName())
 	}
-	select {
-	case <-p.ended:
-		return p.exit, p.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	for p != nil {
+		select {
+		case <-p.ended:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		exit, err := p.exit, p.err
+		if p = c.successor(p); p == nil {
+			return exit, err
+		}
 	}
+	return nil, nil
 }
 
 // detach makes the container outlive the caller. The message's files are outputs of its program to be read on.
@@ -75,16 +80,26 @@ func (s *server) detach(_ context.Context, k *keeper, m *wire.Message) outcome {
 	if err := errors.Join(k.openDoor(c), c.outlive()); err != nil {
 		return outcome{err: err}
 	}
-	for _, f := range m.Files {
-		go drain(f)
+	if err := c.readOn(m); err != nil {
+		return outcome{err: err}
 	}
-	m.Files = nil
-	return outcome{err: silence()}
+	return outcome{err: leaveCaller()}
 }
 
-func drain(f *os.File) {
-	_, _ = io.Copy(io.Discard, f)
-	_ = f.Close()
+// readOn has the log take the outputs over that the message brought.
+func (c *container) readOn(m *wire.Message) error {
+	if len(m.Files) == 0 {
+		return nil
+	}
+	l, err := c.openLog()
+	if err != nil {
+		return err
+	}
+	for i, f := range m.Files {
+		l.take(f, []string{sandbox.StreamOutput, sandbox.StreamError}[min(i, 1)])
+	}
+	m.Files = nil
+	return nil
 }
 
 // outlive counts the container among the detached ones.
@@ -125,8 +140,12 @@ func (c *container) noLongerDetached() {
 	}
 }
 
-// silence lets go of the standard error, whose reader goes away with the caller. Writing to it then would end the keeper.
-func silence() error {
+// leaveCaller lets go of the caller's directory, which may be unmounted or removed, and of the standard error, whose reader
+// goes away with the caller: writing to it then would end the keeper.
+func leaveCaller() error {
+	if err := os.Chdir("/"); err != nil {
+		return fmt.Errorf("leave the working directory: %w", err)
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("open the null device: %w", err)

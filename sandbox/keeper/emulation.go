@@ -10,5 +10,5 @@ func (c *container) emulatedAs(u *identity) emulate.Options {
 	for i, g := range u.groups {
 		groups[i] = uint32(g)
 	}
-	return emulate.Options{UID: uint32(u.uid), GID: uint32(u.gid), Groups: groups, State: c.emulation}
+	return emulate.Options{UID: uint32(u.uid), GID: uint32(u.gid), Groups: groups, State: c.emulation, Dumping: &c.dumping}
 }

@@ -115,7 +115,7 @@ func (x *session) prepare() (err error) {
 		return err
 	}
 	confined := *c.plan
-	confined.stay, confined.terminal, confined.stage = false, false, nil
+	confined.stay, confined.tree, confined.terminal, confined.stage, confined.lastPID, confined.adopt = false, false, false, nil, 0, 0
 	confined.args, confined.env = x.spec.Args, x.environment()
 	x.plan = &confined
 	x.process = &libcontainer.Process{
@@ -157,12 +157,13 @@ func (x *session) start(stdio []*os.File) error {
 		return err
 	}
 	if x.plan.stage = x.quickJoin(way); x.plan.stage != nil {
+		x.plan.ipc = x.program.revived
 		fresh := *x.process
 		err := x.attempt(stdio)
 		if err == nil || isOfProgram(err) || way == wayQuick {
 			return err
 		}
-		x.process, x.plan.stage = &fresh, nil
+		x.process, x.plan.stage, x.plan.ipc = &fresh, nil, false
 	}
 	return x.attempt(stdio)
 }
@@ -180,6 +181,14 @@ func (x *session) attempt(stdio []*os.File) error {
 	defer ours.close()
 	defer theirs.Close()
 	x.process.ExtraFiles = []*os.File{plan, theirs}
+	if x.plan.ipc {
+		ipc, err := openIPC(x.program.pid)
+		if err != nil {
+			return err
+		}
+		defer ipc.Close()
+		x.process.ExtraFiles = append(x.process.ExtraFiles, ipc)
+	}
 	if err := x.launch(stdio); err != nil {
 		return err
 	}
@@ -194,6 +203,15 @@ func (x *session) attempt(stdio []*os.File) error {
 		return err
 	}
 	return nil
+}
+
+// openIPC opens the IPC namespace of a program that CRIU has brought: it made one for it besides the container's.
+func openIPC(first int) (*os.File, error) {
+	root, _, err := treeOf(first)
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(fmt.Sprintf("/proc/%d/ns/ipc", root))
 }
 
 func (x *session) launch(stdio []*os.File) error {

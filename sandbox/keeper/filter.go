@@ -15,6 +15,9 @@ import (
 // makePlan gets the filters for the container's first process.
 func (c *container) makePlan(b *blueprint) (*plan, error) {
 	p := &plan{args: c.proc.args, env: c.proc.env, stay: c.spec.Init, terminal: c.spec.Terminal != nil}
+	if c.spec.Checkpointable {
+		p.stay, p.tree, p.lastPID = true, true, firstPID-1
+	}
 	if c.k.single() {
 		filter, err := emulationFilter()
 		if err != nil {
@@ -24,6 +27,10 @@ func (c *container) makePlan(b *blueprint) (*plan, error) {
 	}
 	return p, c.confine(p, b.caps)
 }
+
+// firstPID is the number of the program of a container that may be checkpointed. Those below are for who is there first in a
+// clone.
+const firstPID = 100
 
 var emulationFilter = sync.OnceValues(emulate.Filter)
 

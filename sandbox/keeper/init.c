@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -76,8 +77,7 @@ static _Noreturn void execute(char **argv, char **env) {
 	plan_fail(STAGE_EXEC, errno == ENOENT || errno == ENOTDIR ? 127 : 126);
 }
 
-// send_listener passes the notification descriptor to the keeper.
-static void send_listener(int fd) {
+int plan_send_file(int socket, int fd) {
 	char byte = 'n', control[CMSG_SPACE(sizeof(int))] = {0};
 	struct iovec io = {&byte, 1};
 	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
@@ -86,9 +86,7 @@ static void send_listener(int fd) {
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof fd);
-	if (sendmsg(REPORT_FD, &m, 0) < 0)
-		plan_fail(STAGE_NOTIFY, 125);
-	close(fd);
+	return sendmsg(socket, &m, 0);
 }
 
 static void install(const struct plan_header *p, char *filters) {
@@ -98,9 +96,9 @@ static void install(const struct plan_header *p, char *filters) {
 		int fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->notify_flags, &notify);
 		if (fd < 0 && errno == EINVAL) // before Linux 5.19 there are not all of the flags
 			fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &notify);
-		if (fd < 0)
+		if (fd < 0 || plan_send_file(REPORT_FD, fd) < 0)
 			plan_fail(STAGE_NOTIFY, 125);
-		send_listener(fd);
+		close(fd);
 	}
 	if (filter.len && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->filter_flags, &filter) < 0)
 		plan_fail(STAGE_FILTER, 125);
@@ -141,17 +139,26 @@ static void stay(pid_t program, const sigset_t *all) {
 	}
 }
 
-static void fork_program(int in_terminal) {
+// become_root makes this the root of a tree that CRIU dumps as a whole: its session is in the tree, and so is who loses
+// their parent.
+static void become_root(void) {
+	if (setsid() < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		plan_fail(STAGE_CHECKPOINT, 125);
+}
+
+static void fork_program(const struct plan_header *h) {
 	sigset_t all, old;
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);
-	pid_t program = fork();
+	pid_t program = h->flags & PLAN_ADOPT ? (pid_t)h->adopt : fork();
 	if (program < 0)
 		plan_fail(STAGE_FORK, 125);
 	if (program > 0)
 		stay(program, &all);
-	if (in_terminal)
+	if (h->flags & PLAN_TERMINAL)
 		terminal();
+	if (h->flags & PLAN_TREE)
+		become_root();
 	sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -208,7 +215,7 @@ void plan_execute(const struct plan *p) {
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	install(p->h, p->filters);
 	if (p->h->flags & PLAN_INIT)
-		fork_program(p->h->flags & PLAN_TERMINAL);
+		fork_program(p->h);
 	execute(p->argv, p->env);
 }
 

@@ -5,11 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_MAGIC 0x6269766f75616332ULL // "bivouac2"
+#define PLAN_MAGIC 0x6269766f75616333ULL // "bivouac3"
 
 enum {
 	PLAN_FD = 3,
 	REPORT_FD = 4,
+	IPC_FD = 5,
 };
 
 enum {
@@ -19,6 +20,9 @@ enum {
 	PLAN_LOOPBACK = 8,  // raise lo
 	PLAN_READONLY = 16, // make the root file system read-only
 	PLAN_GROUPS = 32,   // setgroups(2) is allowed
+	PLAN_TREE = 64,     // with PLAN_INIT: the program is the root of a tree of processes that CRIU can dump
+	PLAN_ADOPT = 128,   // with PLAN_INIT: CRIU brings the program
+	PLAN_IPC = 256,     // of a program that is executed in a running container: join the IPC namespace at IPC_FD
 };
 
 // After the header come, each padded to 8 bytes: the steps; the groups as uint32_t; the strings, each ended by a zero byte;
@@ -36,6 +40,8 @@ struct plan_header {
 	uint32_t filter;       // instructions of the confining filter; 0 means none
 	uint32_t filter_flags;
 	uint32_t uid, gid;
+	uint32_t last_pid; // with PLAN_STAGE: the next process's number is above it; 0 leaves that to the kernel
+	uint32_t adopt;    // with PLAN_ADOPT: the program's number
 	uint64_t bounding, permitted; // capability sets; the effective set is the permitted one
 };
 
@@ -84,6 +90,9 @@ enum {
 	STAGE_DIRECTORY,
 	STAGE_USER,
 	STAGE_CAPABILITIES,
+	STAGE_CHECKPOINT,
+	// Of join.c:
+	STAGE_JOIN,
 };
 
 // A plan in memory.
@@ -98,6 +107,8 @@ struct plan {
 
 _Noreturn void plan_fail(int stage, int status);
 _Noreturn void plan_fail_step(int step);
+// plan_send_file passes an open file through a socket. It returns -1 if that fails.
+int plan_send_file(int socket, int fd);
 void plan_load(struct plan *p);
 _Noreturn void plan_execute(const struct plan *p);
 void stage_run(const struct plan *p);

@@ -15,6 +15,7 @@ import (
 	"github.com/bivouac-run/bivouac/rootfs"
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/sandbox/wire"
+	"github.com/bivouac-run/bivouac/snapshot"
 	"github.com/bivouac-run/bivouac/userns"
 )
 
@@ -93,6 +94,11 @@ type keeper struct {
 	// scratch is where changed files go until they are discarded.
 	scratch *scratch
 	doors   doors
+	// snapshots are the user's, ephemeral those of this keeper alone.
+	snapshots, ephemeral *snapshot.Store
+	sources              sources
+	claims               claims
+	criu                 criuFinder
 	// cgroups tells that there have been cgroups, which the kernel does not remove.
 	cgroups atomic.Bool
 }
@@ -109,6 +115,9 @@ func newKeeper() (*keeper, error) {
 		return nil, err
 	}
 	if err := k.openScratch(); err != nil {
+		return nil, err
+	}
+	if err := k.openSnapshots(ids.ID()); err != nil {
 		return nil, err
 	}
 	if k.unified, err = coverCgroups(); err != nil {

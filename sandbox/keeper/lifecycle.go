@@ -115,7 +115,7 @@ func (s *server) run(ctx context.Context, k *keeper, m *wire.Message) outcome {
 	if err := s.announce(m.ID, c, c.info()); err != nil {
 		return outcome{err: err, clean: clean}
 	}
-	exit, err := p.wait(ctx)
+	exit, err := c.waitFor(ctx, p)
 	k.doors.close(c)
 	if c.name != nil { // whoever hears of the end may use the name at once
 		_ = c.release()
@@ -132,16 +132,27 @@ func (s *server) start(ctx context.Context, _ *keeper, m *wire.Message) outcome 
 	if err != nil {
 		return outcome{err: err}
 	}
-	p, err := c.begin(m.Files)
+	return s.startAnd(ctx, c, m, r.Log)
+}
+
+// startAnd starts the container's program, and answers when it has ended.
+func (s *server) startAnd(ctx context.Context, c *container, m *wire.Message, log bool) outcome {
+	std, err := c.streamsOf(m.Files, log)
 	if err != nil {
 		return outcome{err: err}
 	}
+	p, err := c.begin(std.files)
+	if err != nil {
+		std.close()
+		return outcome{err: err}
+	}
+	c.terminal = std.begun(c.terminal)
 	m.CloseFiles()
 	if err := s.announce(m.ID, c, nil); err != nil {
 		p.kill()
 		return outcome{err: err}
 	}
-	exit, err := p.wait(ctx)
+	exit, err := c.waitFor(ctx, p)
 	return outcome{body: exit, err: err}
 }
 

@@ -18,7 +18,7 @@ func lockName(containers, name string) (*filelock.Lock, error) {
 		return nil, fmt.Errorf("lock name %q: %w", name, noSpace(err))
 	}
 	if lock == nil {
-		return nil, nameInUse(name, "a running container has it").WithRemedy("choose another name, or wait for its end")
+		return nil, nameInUse(name, "another container has it").WithRemedy("choose another name, or remove that one: bivouac rm -f %s", name)
 	}
 	return lock, nil
 }
@@ -62,7 +62,7 @@ func (k *keeper) remove(m *wire.Message) error {
 	containers := filepath.Join(k.home, "containers")
 	kept := filepath.Join(containers, r.Name)
 	if _, err := os.Lstat(kept); !validName(r.Name) || err != nil {
-		return sandbox.Errorf(sandbox.CodeNotFound, "remove container %q: no kept container has that name", r.Name).WithRemedy("see %s", containers)
+		return sandbox.Errorf(sandbox.CodeNotFound, "remove container %q: no container has that name or id", r.Name).WithRemedy("see bivouac ps -a and %s", containers)
 	}
 	lock, err := lockName(containers, r.Name)
 	if err != nil {

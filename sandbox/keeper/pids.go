@@ -112,3 +112,31 @@ func activityIn(state byte) activity {
 		return isRunning
 	}
 }
+
+// descendants lists the children of a process and their children, each after its parent. It does not look at all processes
+// of the keeper, which may be thousands (/proc/PID/task/TID/children, Linux 4.2 with CONFIG_PROC_CHILDREN, which CRIU needs).
+func descendants(pid int) ([]int, error) {
+	var list []int
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return nil, fmt.Errorf("list the threads of process %d: %w", pid, err)
+	}
+	for _, t := range threads {
+		text, err := readProc(pid, "task/"+t.Name()+"/children")
+		if err != nil {
+			return nil, err
+		}
+		for _, field := range strings.Fields(string(text)) {
+			child, err := strconv.Atoi(field)
+			if err != nil {
+				return nil, fmt.Errorf("list the children of process %d: %w", pid, err)
+			}
+			below, err := descendants(child)
+			if err != nil {
+				return nil, err
+			}
+			list = append(append(list, child), below...)
+		}
+	}
+	return list, nil
+}

@@ -21,6 +21,10 @@ import (
 type plan struct {
 	args, env []string
 	stay      bool // as pid 1 above the program
+	tree      bool // the program is the root of a tree that CRIU can dump
+	lastPID   int  // what the kernel takes for the number of the last process; 0 leaves that to it
+	ipc       bool // join an IPC namespace whose file is behind the report's socket
+	adopt     int  // the number of a program that CRIU brings; 0 means to execute args
 	terminal  bool
 	// stage is nil where libcontainer's own init makes the container.
 	stage *stage
@@ -57,6 +61,7 @@ func (p *plan) encode() ([]byte, error) {
 	}
 	h := C.struct_plan_header{
 		magic: C.PLAN_MAGIC, flags: p.flags(),
+		last_pid: C.uint32_t(p.lastPID), adopt: C.uint32_t(p.adopt),
 		argc: C.uint32_t(len(p.args)), envc: C.uint32_t(len(p.env)), strings: C.uint32_t(len(text)),
 		notify: C.uint32_t(len(p.notify) / filterSize), notify_flags: C.uint32_t(p.notifyFlags),
 		filter: C.uint32_t(len(p.filter) / filterSize), filter_flags: C.uint32_t(p.filterFlags),
@@ -89,11 +94,12 @@ func (p *plan) text() ([]byte, error) {
 
 func (p *plan) flags() C.uint32_t {
 	var flags C.uint32_t
-	if p.stay {
-		flags |= C.PLAN_INIT
-	}
-	if p.terminal {
-		flags |= C.PLAN_TERMINAL
+	for flag, set := range map[C.uint32_t]bool{
+		C.PLAN_INIT: p.stay, C.PLAN_TERMINAL: p.terminal, C.PLAN_TREE: p.tree, C.PLAN_ADOPT: p.adopt != 0, C.PLAN_IPC: p.ipc,
+	} {
+		if set {
+			flags |= flag
+		}
 	}
 	return flags
 }
@@ -124,6 +130,7 @@ var stageNames = map[int]string{
 	C.STAGE_FILTER: "install the seccomp filter", C.STAGE_FORK: "fork the program", C.STAGE_EXEC: "execute the program",
 	C.STAGE_ROOT: "open the root", C.STAGE_STEP: "mount", C.STAGE_PIVOT: "change the root", C.STAGE_SYNC: "talk to libcontainer",
 	C.STAGE_DIRECTORY: "enter the working directory", C.STAGE_USER: "become the user", C.STAGE_CAPABILITIES: "drop capabilities",
+	C.STAGE_CHECKPOINT: "prepare for checkpoints", C.STAGE_JOIN: "enter the container's namespaces",
 }
 
 func (r report) String() string {

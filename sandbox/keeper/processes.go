@@ -34,6 +34,9 @@ func (c *container) processes(context.Context, sandbox.ProcessesRequest) (any, e
 	inner := map[int]int{}
 	list := []sandbox.ProcessInfo{}
 	for _, pid := range pids {
+		if c.isCRIU(pid) {
+			continue
+		}
 		if info, err := processInfo(pid, booted); err == nil { // else it is gone meanwhile
 			inner[pid] = info.PID
 			info.UID = c.userOf(pid, info.UID)

@@ -23,9 +23,14 @@ type program struct {
 	ended    chan struct{} // closed once exit and err are known
 	exit     sandbox.Exit
 	err      error
+	revived  bool // CRIU has brought it
 	net      programNetwork
 
 	began, finished time.Time // finished is there once it has ended
+
+	// interrupted tells that a checkpoint ends it, to start next in its place; guarded by the container's mu.
+	interrupted bool
+	next        *program
 }
 
 // begin starts the container's program, for the first time or again after its end. It returns when the program is being
@@ -33,12 +38,18 @@ type program struct {
 func (c *container) begin(stdio []*os.File) (*program, error) {
 	c.starting.Lock() // for one start at a time, and for discard to wait for it
 	defer c.starting.Unlock()
+	return c.beginAlone(stdio)
+}
+
+// beginAlone is begin for who holds c.starting.
+func (c *container) beginAlone(stdio []*os.File) (*program, error) {
 	if err := c.mayStart(); err != nil {
 		return nil, err
 	}
 	c.settle()
 	c.exited = nil
 	c.expectProgram()
+	revived := c.asleep
 	if err := c.startInTurn(stdio); err != nil {
 		c.failed()
 		c.disconnectPorts()
@@ -48,7 +59,7 @@ func (c *container) begin(stdio []*os.File) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start container: %w", err)
 	}
-	p := &program{children: &c.k.children, lc: c.lc, first: c.first, pid: pid, ended: make(chan struct{}), began: time.Now()}
+	p := &program{children: &c.k.children, lc: c.lc, first: c.first, pid: pid, ended: make(chan struct{}), revived: revived, began: time.Now()}
 	c.mu.Lock()
 	c.last, c.ran = p, true
 	c.mu.Unlock()
@@ -66,7 +77,15 @@ func (c *container) startInTurn(stdio []*os.File) error {
 		return err
 	}
 	defer leave()
-	return c.start(stdio)
+	defer func() { c.waker.end() }()
+	if err := c.start(stdio); err != nil || !c.asleep {
+		return err
+	}
+	if err := c.revive(); err != nil {
+		return err
+	}
+	c.asleep = false
+	return nil
 }
 
 // failed takes back a start that went wrong.
@@ -142,6 +161,31 @@ func (p *program) wait(ctx context.Context) (sandbox.Exit, error) {
 		p.kill()
 	}
 	return p.exit, p.err
+}
+
+// waitFor is wait for a program, or for that which a checkpoint has started in its place.
+func (c *container) waitFor(ctx context.Context, p *program) (sandbox.Exit, error) {
+	for {
+		exit, err := p.wait(ctx)
+		next := c.successor(p)
+		if next == nil {
+			return exit, err
+		}
+		p = next
+	}
+}
+
+// successor returns what a checkpoint has started in the place of a program that has ended, nil for nothing.
+func (c *container) successor(p *program) *program {
+	c.mu.Lock()
+	interrupted := p.interrupted
+	c.mu.Unlock()
+	if !interrupted {
+		return nil
+	}
+	c.starting.Lock() // the checkpoint holds it until the program runs again
+	defer c.starting.Unlock()
+	return p.next
 }
 
 // kill ends the program, and returns when it has ended.

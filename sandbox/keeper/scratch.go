@@ -113,6 +113,19 @@ func (s *scratch) area(id string) (*area, error) {
 	return a, nil
 }
 
+// renew empties what the container has changed. Its root must not be mounted.
+func (a *area) renew() error {
+	for _, d := range []string{a.upper, a.work} {
+		if err := unpack.Remove(d); err != nil {
+			return err
+		}
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return fmt.Errorf("create scratch directory: %w", noSpace(err))
+		}
+	}
+	return nil
+}
+
 // remove discards everything. Removal in memory happens anyway when the keeper ends.
 func (a *area) remove() error { return unpack.Remove(a.dir) }
 

@@ -208,7 +208,22 @@ var handlers = map[string]handler{
 	sandbox.KindAttach: (*server).attach,
 	sandbox.KindWait:   about((*container).waitForEnd),
 	sandbox.KindDetach: (*server).detach,
+	sandbox.KindLogs:   (*server).logs,
 	sandbox.KindRemove: (*server).remove,
+
+	sandbox.KindCheckpoint:     about((*container).checkpoint),
+	sandbox.KindRestore:        (*server).restore,
+	sandbox.KindReset:          (*server).reset,
+	sandbox.KindClaim:          (*server).claim,
+	sandbox.KindCommitClaim:    (*server).commitClaim,
+	sandbox.KindAbandonClaim:   (*server).abandonClaim,
+	sandbox.KindSnapshots:      (*server).snapshotList,
+	sandbox.KindSnapshot:       (*server).snapshot,
+	sandbox.KindRemoveSnapshot: (*server).snapshotRemove,
+	sandbox.KindExportSnapshot: (*server).snapshotExport,
+	sandbox.KindImportSnapshot: (*server).snapshotImport,
+
+	sandbox.KindDiscardAtEnd: about((*container).discardAtEnd),
 }
 
 func (s *server) pull(ctx context.Context, k *keeper, m *wire.Message) outcome {

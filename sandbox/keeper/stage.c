@@ -13,6 +13,8 @@
 #include <linux/mount.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -139,12 +141,32 @@ static void await_start(void) {
 
 // confine does what is the last thing of libcontainer's part: from here on the process is what the program will be.
 static void confine(const struct plan *p, int sync) {
+	if (p->h->flags & PLAN_IPC && setns(IPC_FD, CLONE_NEWIPC) < 0)
+		plan_fail(STAGE_JOIN, 125);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		plan_fail(STAGE_USER, 125);
 	parent(sync, "{\"type\":\"procReady\",\"flags\":0}", "\"procRun\"");
 	stage_user(p);
 	close(sync);
 	close(descriptor("_LIBCONTAINER_LOGPIPE"));
+}
+
+static void set_kernel(const char *path, const char *value) {
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) // the kernel was built without it
+		return;
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		plan_fail(STAGE_CHECKPOINT, 125);
+	close(fd);
+}
+
+// prepare_tree makes the namespaces so that CRIU can dump what runs in them: CRIU does not know MPTCP, which Go's servers
+// listen with, and a clone's processes get their old numbers, which must not be those of who restores them.
+static void prepare_tree(const struct plan_header *h) {
+	char number[16];
+	snprintf(number, sizeof number, "%u", h->last_pid);
+	set_kernel("/proc/sys/net/mptcp/enabled", "0");
+	set_kernel("/proc/sys/kernel/ns_last_pid", number);
 }
 
 static void make_container(const struct plan *p, int sync) {
@@ -157,6 +179,8 @@ static void make_container(const struct plan *p, int sync) {
 	pivot(root);
 	replace_null();
 	make_directory(p->stage[STRING_DIRECTORY]);
+	if (p->h->last_pid)
+		prepare_tree(p->h);
 	stage_restrictions(p);
 	umask(022);
 	if (sethostname(p->stage[STRING_HOSTNAME], strlen(p->stage[STRING_HOSTNAME])) < 0)
@@ -167,7 +191,7 @@ static void make_container(const struct plan *p, int sync) {
 
 // become_init executes this binary again, so that of all this nothing is left in the memory of a pid 1 that stays.
 static _Noreturn void become_init(void) {
-	char *argv[] = {"/proc/self/exe", NULL}, *env[] = {"_BIVOUAC_INIT=1", "HOME=/", NULL};
+	char *argv[] = {"bivouac-init", NULL}, *env[] = {"_BIVOUAC_INIT=1", "HOME=/", NULL};
 	fcntl(PLAN_FD, F_SETFD, 0);
 	fcntl(REPORT_FD, F_SETFD, 0);
 	syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);

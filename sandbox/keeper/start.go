@@ -30,9 +30,13 @@ func (c *container) start(stdio []*os.File) error {
 	if err := errors.Join(goOneThread(), checkStdio(c.spec.Terminal != nil, stdio)); err != nil {
 		return err
 	}
+	c.wake()
 	done, err := c.startQuickly(stdio)
 	if done {
 		return err
+	}
+	if c.asleep {
+		return checkpointError("libcontainer's own init cannot restore them").WithRemedy("unset %s, and see bivouac doctor for what the quick start needs", startEnv)
 	}
 	c.plan.stage = nil
 	failed, err := c.attempt(stdio)
@@ -102,6 +106,14 @@ func (c *container) launch(stdio []*os.File) error {
 	}
 	if c.terminal, err = console.take(); err != nil {
 		return err
+	}
+	if err := c.fillMemory(); err != nil {
+		return err
+	}
+	if c.asleep {
+		if c.waker, err = c.callCRIU(stdio); err != nil {
+			return err
+		}
 	}
 	if err := c.lc.Exec(); err != nil {
 		return fmt.Errorf("start container: %w", err)

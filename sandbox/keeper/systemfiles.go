@@ -22,6 +22,9 @@ func (c *container) systemFiles() ([]sandbox.Mount, error) {
 		contents[1].text = readOr("/etc/hosts", contents[1].text)
 		contents = append(contents, struct{ name, text string }{"resolv.conf", readOr("/etc/resolv.conf", "")})
 	}
+	if c.hasMachineID() {
+		contents = append(contents, struct{ name, text string }{"machine-id", c.id[:32] + "\n"})
+	}
 	var mounts []sandbox.Mount
 	for _, f := range contents {
 		source := filepath.Join(c.area.files, f.name)
@@ -31,6 +34,15 @@ func (c *container) systemFiles() ([]sandbox.Mount, error) {
 		mounts = append(mounts, sandbox.Mount{Type: sandbox.MountBind, Source: source, Target: "/etc/" + f.name})
 	}
 	return mounts, nil
+}
+
+// hasMachineID tells whether the container needs a machine id of its own, since it has that of what it is a clone of.
+func (c *container) hasMachineID() bool {
+	if c.source == nil {
+		return false
+	}
+	text, err := readRegular(c.area.root, "etc/machine-id")
+	return err == nil && len(text) == len(c.id[:32])+1
 }
 
 func hosts(name string) string {

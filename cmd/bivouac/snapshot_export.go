@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+func newSnapshotExportCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "export [flags] SNAPSHOT",
+		Short: "Write a snapshot to a tar file",
+		Long: `Write a snapshot to a tar file, with all that it needs but its image, for bivouac snapshot import on this machine or on one
+like it. The file has its name only once it is complete. Processes' memory may hold secrets: so does the file then.`,
+		Example: `  bivouac snapshot export -o ready.tar ready
+  bivouac snapshot export ready | zstd >ready.tar.zst`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out := cmd.OutOrStdout()
+			if file == "-" && isTerminal(out) {
+				return usageErrorf("write a snapshot to a terminal: give a file with -o, or redirect the output")
+			}
+			ctx, free := interruptible(cmd.Context(), "nothing was written")
+			defer free()
+			return causeOf(ctx, withSnapshots(ctx, func(client snapshots) error { return exportSnapshot(ctx, out, client, args[0], file) }))
+		},
+	}
+	cmd.Flags().StringVarP(&file, "output", "o", "-", "write to `FILE`; - is standard output")
+	return cmd
+}
+
+func exportSnapshot(ctx context.Context, out io.Writer, client snapshots, snapshot, file string) error {
+	tar, err := client.ExportSnapshot(ctx, snapshot)
+	if err != nil {
+		return err
+	}
+	defer tar.Close()
+	if file == "-" {
+		_, err := io.Copy(out, tar)
+		return err
+	}
+	return writeAside(file, tar)
+}
+
+// writeAside gives a file its name when all of it is there. It is for its owner alone.
+func writeAside(file string, content io.Reader) (err error) {
+	aside, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(aside.Name())
+		}
+	}()
+	_, err = io.Copy(aside, content)
+	if err = errors.Join(err, aside.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return os.Rename(aside.Name(), file)
+}
