@@ -35,3 +35,23 @@ func BenchmarkStartUntilPort(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkCloneUntilPort(b *testing.B) {
+	for name, tier := range map[string]testkit.Option{"files": testkit.FilesOnly(), "processes": testkit.ProcessesRequired()} {
+		b.Run(name, func(b *testing.B) {
+			ready := testkit.Checkpoint(image(b, "redis:7"), testkit.Ready(testkit.Port(6379)), tier)
+			if _, err := ready.Snapshot(b.Context()); err != nil {
+				b.Skip(err)
+			}
+			for b.Loop() {
+				c, err := ready.New(b.Context())
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := c.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

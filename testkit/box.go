@@ -31,6 +31,8 @@ type box interface {
 	CopyTo(ctx context.Context, dir string, tar io.Reader) error
 	CopyFrom(ctx context.Context, path string) (io.ReadCloser, error)
 	Changes(ctx context.Context) ([]sandbox.Change, error)
+	Checkpoint(ctx context.Context, spec sandbox.CheckpointSpec) (sandbox.Snapshot, error)
+	Reset(ctx context.Context, s sandbox.Streams) error
 }
 
 // process is a program that was started in a running container.

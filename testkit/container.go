@@ -16,15 +16,18 @@ type Container struct {
 	box      box
 	info     sandbox.Info
 	settings *settings
+	engine   engine  // whose the box is
+	origin   *origin // nil for one that was not made from a checkpoint
 	output   *output
 	tb       TB // nil outside of tests
 
-	lifecycle sync.Mutex // held while the program is started or stopped
-	mu        sync.Mutex
-	run       *run
-	closed    bool
-	sinks     sync.WaitGroup
-	endSinks  context.CancelFunc
+	lifecycle  sync.Mutex // held while the program is started, stopped or checkpointed
+	mu         sync.Mutex
+	run        *run
+	closed     bool
+	sinks      sync.WaitGroup
+	sinksAlive context.Context
+	endSinks   context.CancelFunc
 }
 
 func newContainer(b box, info sandbox.Info, s *settings) *Container {

@@ -12,6 +12,12 @@
 // can be reached ([Publish]) and when it is ready ([Ready] with [Port], [LogLine], [HTTP], [SQL], [Exec], [FileExists],
 // [Exited], [Healthy], [TLSCertificate], [All], [Any], [Custom]).
 //
+// # Checkpoints
+//
+// [Checkpoint] has a service started and prepared once, whatever the number of tests, packages and runs, and
+// [Prepared.Start] gives each test a clone of it that runs and is ready, in milliseconds. In the middle of a test
+// [Container.Fork] makes a copy of a container that runs, and [Container.Reset] puts one back.
+//
 // # Where containers run
 //
 // All containers of a process share one keeper, a child process that the first of them starts: see package sandbox. The
@@ -29,6 +35,7 @@
 //	BIVOUAC          the bivouac executable
 //	BIVOUAC_REQUIRE  1: a machine that cannot run containers fails tests instead of skipping them; set it in CI
 //	BIVOUAC_KEEP     1: a failed test's containers are kept, and its log says how to enter them
+//	BIVOUAC_CRIU     the criu executable for checkpoints of processes, version 4.2 or newer; otherwise criu on $PATH
 //
 // The package is pure Go and imports neither a container runtime nor a registry client.
 package testkit

@@ -30,7 +30,7 @@ func (c *Container) Evidence(ctx context.Context) string {
 	defer cancel()
 	var text strings.Builder
 	fmt.Fprintf(&text, "container %s\n", c)
-	fmt.Fprintf(&text, "reproduce: %s\n", reproduce(c.settings))
+	fmt.Fprintf(&text, "reproduce: %s\n", c.reproduce())
 	fmt.Fprintf(&text, "state: %s\n", c.state())
 	for _, warning := range c.info.Warnings {
 		fmt.Fprintf(&text, "warning: %s\n", warning)

@@ -94,6 +94,10 @@ type fakeBox struct {
 	changes []sandbox.Change
 	detach  error
 
+	checkpoint func(b *fakeBox, spec sandbox.CheckpointSpec) (sandbox.Snapshot, error)
+	start      func() error // fails a start
+	resets     int
+
 	mu        sync.Mutex
 	last      *fakeProgram
 	starts    int
@@ -116,6 +120,11 @@ type fakeProgram struct {
 }
 
 func (b *fakeBox) Start(_ context.Context, s sandbox.Streams) error {
+	if b.start != nil {
+		if err := b.start(); err != nil {
+			return err
+		}
+	}
 	p := &fakeProgram{
 		signals: make(chan syscall.Signal, 8), killed: make(chan struct{}), done: make(chan struct{}), listening: make(chan struct{}),
 	}
@@ -273,6 +282,15 @@ func (b *fakeBox) CopyTo(_ context.Context, _ string, tar io.Reader) error {
 
 func (b *fakeBox) CopyFrom(context.Context, string) (io.ReadCloser, error) {
 	return nil, errors.New("nothing there")
+}
+
+func (b *fakeBox) Checkpoint(_ context.Context, spec sandbox.CheckpointSpec) (sandbox.Snapshot, error) {
+	return b.checkpoint(b, spec)
+}
+
+func (b *fakeBox) Reset(ctx context.Context, s sandbox.Streams) error {
+	b.resets++
+	return b.Start(ctx, s)
 }
 
 func (b *fakeBox) Changes(context.Context) ([]sandbox.Change, error) { return b.changes, nil }

@@ -12,6 +12,14 @@ type reporter interface {
 	AddReportEntryVisibilityFailureOrVerbose(name string, args ...any)
 }
 
+// belongTo makes a container one of a test, after which it ends.
+func (c *Container) belongTo(tb TB) {
+	if tb != nil {
+		c.tb = tb
+		tb.Cleanup(c.finish)
+	}
+}
+
 // finish is what happens to a container after its test.
 func (c *Container) finish() {
 	c.tb.Helper()

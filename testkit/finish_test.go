@@ -152,8 +152,8 @@ func TestStartAfterTheTestsEnd(t *testing.T) {
 }
 
 func TestWithoutAKeeper(t *testing.T) {
-	k := newKeeper(func(ctx context.Context) (*sandbox.Client, error) {
-		return sandbox.Start(ctx, sandbox.Options{Keeper: "/no/such/bivouac"})
+	k := newKeeper(func(ctx context.Context) (engine, error) {
+		return startEngine(ctx, sandbox.Options{Keeper: "/no/such/bivouac"})
 	})
 	s, err := collect("image:1", nil)
 	if err != nil {

@@ -24,13 +24,30 @@ func TestHelperThatKeeps(t *testing.T) {
 	t.Error("as it happens")
 }
 
+// TestHelperThatKeepsAClone is run by TestAKeptContainerOutlivesItsTest as a process of its own.
+func TestHelperThatKeepsAClone(t *testing.T) {
+	if os.Getenv("BIVOUAC_KEEP") != "1" {
+		return
+	}
+	testkit.Checkpoint(image(t, "busybox:latest"), testkit.Ready(testkit.LogLine("up")),
+		testkit.Args("sh", "-c", "echo kept > /note; echo up; while :; do echo more; sleep 0.01; done")).Start(t)
+	t.Error("as it happens")
+}
+
 func TestAKeptContainerOutlivesItsTest(t *testing.T) {
 	image(t, "")
+	for _, helper := range []string{"TestHelperThatKeeps", "TestHelperThatKeepsAClone"} {
+		t.Run(helper, func(t *testing.T) { outlives(t, helper) })
+	}
+}
+
+// outlives checks that a helper's container is there when the helper is not.
+func outlives(t *testing.T, helper string) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "-test.run=^TestHelperThatKeeps$")
+	cmd := exec.Command(self, "-test.run=^"+helper+"$")
 	cmd.Env = append(os.Environ(), "BIVOUAC_KEEP=1")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -82,6 +99,23 @@ func TestAnotherKeeperFollowsOneThatDies(t *testing.T) {
 	if got := testkit.Run(t, name, []string{"echo", "again"}).String(); got != "again" {
 		t.Errorf("got %q", got)
 	}
+}
+
+func TestClonesFollowAKeeperThatDies(t *testing.T) {
+	ready := preparedRedis(t, testkit.Pool(1))
+	ready.Start(t)
+	for deadline := time.Now().Add(20 * time.Second); ready.PoolStats().Ready < 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the pool has %v", ready.PoolStats())
+		}
+	}
+	for _, p := range processes() {
+		if p.ppid == os.Getpid() {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	}
+	time.Sleep(100 * time.Millisecond) // it takes its time to hear of that
+	redisSays(t, ready.Start(t), "yes", "get", "prepared")
 }
 
 func TestEvidenceOfARealContainer(t *testing.T) {

@@ -29,6 +29,7 @@ type settings struct {
 	startTimeout time.Duration
 	stopGrace    time.Duration
 	oneShot      bool // the program's end is what is waited for
+	checkpoint   checkpointing
 	problems     []error
 }
 

@@ -1,11 +1,11 @@
 package testkit
 
 import (
-	"bytes"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"sync"
 
 	"github.com/bivouac-run/bivouac/sandbox"
 )
@@ -41,14 +41,15 @@ func File[T []byte | string](target string, content T, opts ...FileOption) Optio
 	})
 }
 
-// FileFrom is [File] with a reader, which is read to its end when the container is made.
+// FileFrom is [File] with a reader, which is read to its end when the first container with this option is made.
 func FileFrom(target string, r io.Reader, opts ...FileOption) Option {
+	read := sync.OnceValues(func() ([]byte, error) { return io.ReadAll(r) })
 	return addSource("FileFrom", target, opts, func(t *tarball, s source) error {
-		var content bytes.Buffer
-		if _, err := content.ReadFrom(r); err != nil {
+		content, err := read()
+		if err != nil {
 			return err
 		}
-		return t.content(s.target, s.meta, content.Bytes())
+		return t.content(s.target, s.meta, content)
 	})
 }
 

@@ -86,10 +86,14 @@ const sinkGrace = 2 * time.Second
 
 // startSinks gives the output to those who asked for it.
 func (c *Container) startSinks() {
-	ctx, cancel := context.WithCancel(context.Background())
-	c.endSinks = cancel
-	for _, s := range c.settings.sinks {
-		c.sinks.Go(func() { s(ctx, c.output) })
+	c.sinksAlive, c.endSinks = context.WithCancel(context.Background())
+	c.pourInto(c.settings.sinks)
+}
+
+// pourInto gives all of the output to more.
+func (c *Container) pourInto(more []sink) {
+	for _, s := range more {
+		c.sinks.Go(func() { s(c.sinksAlive, c.output) })
 	}
 }
 

@@ -41,7 +41,10 @@ var errStartTimeout = errors.New("not ready in time")
 
 // awaitReady returns when all strategies are reached and the container can be reached from the host.
 func (c *Container) awaitReady(ctx context.Context) error {
-	all := All(c.settings.strategies...)
+	return c.awaitAll(ctx, All(c.settings.strategies...))
+}
+
+func (c *Container) awaitAll(ctx context.Context, all Strategy) error {
 	if err := c.await(ctx, all); err != nil {
 		return c.startError(err)
 	}

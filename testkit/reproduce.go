@@ -9,6 +9,19 @@ import (
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
+// reproduce returns the command line that makes the same container by hand.
+func (c *Container) reproduce() string {
+	line := reproduce(c.settings)
+	if c.origin == nil {
+		return line
+	}
+	s := &c.origin.snapshot
+	if !c.origin.stays {
+		return fmt.Sprintf("%s # this is a clone of a checkpoint of it (%s), which ends with the test", line, s.Tier)
+	}
+	return fmt.Sprintf("bivouac restore %.12s # a checkpoint (%s) of: %s", s.ID, s.Tier, line)
+}
+
 // reproduce returns the command line that starts the same container by hand. What it cannot say follows as a comment.
 func reproduce(s *settings) string {
 	spec := &s.spec

@@ -66,15 +66,23 @@ func (c *Container) launch(ctx context.Context) error {
 
 // startAndAwait starts the program and returns when the container is ready.
 func (c *Container) startAndAwait(ctx context.Context) error {
+	return c.bringUp(ctx, c.box.Start, c.awaitReady)
+}
+
+// starter has a program run with streams.
+type starter func(ctx context.Context, s sandbox.Streams) error
+
+// bringUp has the program run and returns when await has, and the AfterReady hooks.
+func (c *Container) bringUp(ctx context.Context, start starter, await func(ctx context.Context) error) error {
 	limited, cancel := context.WithTimeoutCause(ctx, c.settings.startTimeout, errStartTimeout)
 	defer cancel()
-	if err := c.startProgram(limited); err != nil {
+	if err := c.startProgram(limited, start); err != nil {
 		return c.startError(causeOf(limited, err))
 	}
 	if c.settings.oneShot {
 		return nil
 	}
-	if err := c.awaitReady(limited); err != nil {
+	if err := await(limited); err != nil {
 		return err
 	}
 	return c.startErrorOf(c.callHooks(ctx, "AfterReady", c.settings.afterReady))
@@ -89,14 +97,14 @@ func (c *Container) callHooks(ctx context.Context, name string, hooks []Hook) er
 	return nil
 }
 
-// startProgram executes the program with pipes for its streams.
-func (c *Container) startProgram(ctx context.Context) error {
+// startProgram has the program run with pipes for its streams.
+func (c *Container) startProgram(ctx context.Context, start starter) error {
 	p, err := openPipes(c.settings.stdin != nil)
 	if err != nil {
 		return err
 	}
 	r := c.current()
-	if err := c.box.Start(ctx, p.theirs); err != nil {
+	if err := start(ctx, p.theirs); err != nil {
 		p.closeAll()
 		return err
 	}

@@ -18,13 +18,20 @@ const (
 	defaultStopGrace    = 10 * time.Second
 )
 
-// collect makes settings of options and checks that they go together.
+// collect makes settings of options and checks that they go together, for a container that is started.
 func collect(image string, opts []Option) (*settings, error) {
+	return collectFor(image, opts, (*settings).checkStart)
+}
+
+// collectFor is collect with a check of what the options are for.
+func collectFor(image string, opts []Option, purpose func(*settings)) (*settings, error) {
 	s := &settings{startTimeout: defaultStartTimeout, stopGrace: defaultStopGrace}
 	s.spec.Image = image
 	Options(opts...)(s)
-	for _, check := range []func(){s.checkPorts, s.checkMounts, s.checkCapabilities, s.checkStrategies, s.checkImage} {
-		check()
+	for _, check := range []func(*settings){
+		purpose, (*settings).checkPorts, (*settings).checkMounts, (*settings).checkCapabilities, (*settings).checkStrategies, (*settings).checkImage,
+	} {
+		check(s)
 	}
 	if len(s.problems) > 0 {
 		return nil, errors.Join(s.problems...)
@@ -45,6 +52,41 @@ func (s *settings) refuse(format string, args ...any) {
 func (s *settings) contradict(a, b, why string) {
 	s.problems = append(s.problems, sandbox.Errorf(sandbox.CodeInvalid, "%s and %s contradict each other: %s", a, b, why).
 		WithRemedy("leave one of them out"))
+}
+
+// checkStart finds options that are for checkpoints alone.
+func (s *settings) checkStart() {
+	groups, what := []group{making, owning, freezing}, "Start or New"
+	if s.oneShot {
+		groups, what = groups[:2], "Run"
+	}
+	for _, option := range s.others(groups...) {
+		s.problems = append(s.problems, sandbox.Errorf(sandbox.CodeInvalid, "%s cannot be given to %s", option, what).
+			WithRemedy("give it to testkit.Checkpoint"))
+	}
+	s.spec.Checkpointable = s.spec.Checkpointable || s.checkpoint.processes == sandbox.ProcessesRequired
+	if s.spec.Checkpointable {
+		s.checkCheckpointable("Checkpointable")
+	}
+}
+
+// checkCheckpointable finds what keeps processes from being in a checkpoint.
+func (s *settings) checkCheckpointable(option string) {
+	if why := s.unfreezable(); why != "" {
+		s.problems = append(s.problems, sandbox.Errorf(sandbox.CodeInvalid, "%s: %s", option, why).WithRemedy("leave one of them out"))
+	}
+}
+
+// unfreezable says which option keeps processes from being in a checkpoint; empty means none.
+func (s *settings) unfreezable() string {
+	switch {
+	case s.spec.Network == sandbox.NetworkHost:
+		return "with Network(host) a container's connections are the machine's, which cannot be checkpointed"
+	case s.spec.Init:
+		return "with Init a container has another init than the one that checkpoints need"
+	default:
+		return ""
+	}
 }
 
 func (s *settings) checkImage() {

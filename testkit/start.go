@@ -25,8 +25,7 @@ func Start(tb TB, image string, opts ...Option) *Container {
 		giveUp(tb, err)
 		return nil
 	}
-	c.tb = tb
-	tb.Cleanup(c.finish)
+	c.belongTo(tb)
 	if err := c.launch(ctx); err != nil {
 		giveUp(tb, err)
 		return nil
@@ -80,11 +79,11 @@ func create(ctx context.Context, image string, opts []Option) (*Container, error
 	if ctx.Err() != nil {
 		return nil, startFailed(image, fmt.Errorf("the test is over: %w", context.Cause(ctx)))
 	}
-	ct, err := shared.create(ctx, s)
+	c, err := shared.create(ctx, s)
 	if err != nil {
 		return nil, startFailed(image, err)
 	}
-	return newContainer(realBox{ct}, ct.Info, s), nil
+	return c, nil
 }
 
 func startFailed(image string, err error) error {

@@ -16,7 +16,8 @@ import (
 
 // tarball writes what options put into a container as one stream for its root.
 type tarball struct {
-	w *tar.Writer
+	w    *tar.Writer
+	time time.Time // of all files
 }
 
 // copyFiles puts all files of the options into the container at once.
@@ -35,7 +36,7 @@ func (c *Container) copyFiles(ctx context.Context) error {
 }
 
 func writeSources(w io.Writer, sources []source) error {
-	t := &tarball{w: tar.NewWriter(w)}
+	t := &tarball{w: tar.NewWriter(w), time: time.Now()}
 	for _, s := range sources {
 		if err := s.write(t, s); err != nil {
 			return fmt.Errorf("%s: %w", s.option, err)
@@ -45,7 +46,7 @@ func writeSources(w io.Writer, sources []source) error {
 }
 
 func (t *tarball) content(target string, meta fileMeta, content []byte) error {
-	if err := t.w.WriteHeader(meta.header(target, 0o644, int64(len(content)))); err != nil {
+	if err := t.w.WriteHeader(t.header(meta, target, 0o644, int64(len(content)))); err != nil {
 		return err
 	}
 	_, err := t.w.Write(content)
@@ -53,13 +54,13 @@ func (t *tarball) content(target string, meta fileMeta, content []byte) error {
 }
 
 // header describes a regular file.
-func (m fileMeta) header(target string, mode fs.FileMode, size int64) *tar.Header {
+func (t *tarball) header(m fileMeta, target string, mode fs.FileMode, size int64) *tar.Header {
 	if m.mode != 0 {
 		mode = m.mode
 	}
 	return &tar.Header{
 		Typeflag: tar.TypeReg, Name: strings.TrimPrefix(target, "/"), Size: size, Mode: int64(mode.Perm()),
-		Uid: m.uid, Gid: m.gid, ModTime: time.Now(), Format: tar.FormatPAX,
+		Uid: m.uid, Gid: m.gid, ModTime: t.time, Format: tar.FormatPAX,
 	}
 }
 
@@ -94,7 +95,7 @@ func (t *tarball) directory(target string, meta fileMeta, mode fs.FileMode) erro
 	if meta.mode != 0 {
 		mode = meta.mode | meta.mode&0o444>>2
 	}
-	h := fileMeta{uid: meta.uid, gid: meta.gid}.header(target+"/", mode, 0)
+	h := t.header(fileMeta{uid: meta.uid, gid: meta.gid}, target+"/", mode, 0)
 	h.Typeflag = tar.TypeDir
 	return t.w.WriteHeader(h)
 }
@@ -104,7 +105,7 @@ func (t *tarball) link(target string, meta fileMeta, tree fs.FS, name string) er
 	if err != nil {
 		return err
 	}
-	h := meta.header(target, 0o777, 0)
+	h := t.header(meta, target, 0o777, 0)
 	h.Typeflag, h.Linkname = tar.TypeSymlink, to
 	return t.w.WriteHeader(h)
 }
@@ -115,7 +116,7 @@ func (t *tarball) file(target string, meta fileMeta, tree fs.FS, name string, in
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := t.w.WriteHeader(meta.header(target, info.Mode(), info.Size())); err != nil {
+	if err := t.w.WriteHeader(t.header(meta, target, info.Mode(), info.Size())); err != nil {
 		return err
 	}
 	n, err := io.Copy(t.w, io.LimitReader(f, info.Size()))

@@ -51,7 +51,7 @@ func get(t *testing.T, url string) string {
 
 // sources are where the pages' code comes from.
 var sources = []string{
-	"from_testcontainers_test.go", "testkit_test.go", "httpd/httpd.go", "../../match/example_test.go",
+	"from_testcontainers_test.go", "testkit_test.go", "checkpoint_test.go", "httpd/httpd.go", "../../match/example_test.go",
 }
 
 var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
@@ -66,7 +66,7 @@ func TestPagesShowThisCode(t *testing.T) {
 		}
 		all.WriteString(flat(string(text)))
 	}
-	for _, page := range []string{"../../../docs/testkit.md", "../../../docs/from-testcontainers.md", "../../../docs/ci.md"} {
+	for _, page := range []string{"../../../docs/testkit.md", "../../../docs/checkpoint.md", "../../../docs/from-testcontainers.md", "../../../docs/ci.md"} {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
