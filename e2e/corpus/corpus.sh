@@ -1,21 +1,36 @@
 #!/bin/bash
-# corpus.sh DIR - builds the images that the tests run, from Debian's packages, as OCI layouts below DIR/oci.
+# corpus.sh DIR [NAME...] - builds the images that the tests run, or only those named, from Debian's packages, as OCI
+# layouts below DIR/oci.
 #
-# As root; takes about 90 seconds and 600 MB, and does nothing if the images are there. README.md lists them.
+# As root; takes about 3 minutes and 1 GB, and does nothing if the images are there. README.md lists them.
 set -euo pipefail
 shopt -s inherit_errexit
 . "$(dirname "${BASH_SOURCE[0]}")/../setup/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../setup/apt.sh"
 
-readonly suite=bookworm
-readonly keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+readonly release=bookworm
 readonly recipes=$top/e2e/corpus/recipes
-readonly layouts=(busybox busybox-v2s2 debian postgres redis nginx odd)
+
+# installs are the packages that an image has on top of debian. Those of rabbitmq and mariadb are built only if named.
+declare -rA installs=(
+  [postgres]=postgresql-15
+  [redis]=redis-server
+  [nginx]=nginx-light
+  [node]=nodejs
+  [java]=openjdk-17-jre-headless
+  [python]=python3
+  [rabbitmq]=rabbitmq-server
+  [mariadb]='mariadb-server-core mariadb-client-core'
+)
 
 export SOURCE_DATE_EPOCH=1735689600 DEBIAN_FRONTEND=noninteractive LC_ALL=C
 
 main() {
   dir=$(realpath -m -- "$1")
   work=$dir/work
+  shift
+  layouts=("$@")
+  ((${#layouts[@]})) || layouts=(busybox busybox-v2s2 debian postgres redis nginx node java python go odd)
   ! complete || return 0
   is_root || die "building the images needs root: sudo $0 $dir"
   [[ $(dpkg --print-architecture) == amd64 ]] || die "the images are built on amd64 only"
@@ -27,32 +42,56 @@ main() {
   complete || build
 }
 
+# complete says whether the images are there, and are what this tree would build.
 complete() {
   local name
   for name in "${layouts[@]}"; do [[ -e $dir/oci/$name/index.json ]] || return 1; done
+  [[ $(cat "$dir/oci/inputs" 2>/dev/null) == "$(inputs)" ]]
+}
+
+# inputs prints a checksum of what in this tree decides on the content of the images.
+inputs() {
+  (cd "$top/e2e/corpus" && find corpus.sh recipes service imager/specs.go -type f ! -name '*_test.go' -print0 | sort -z |
+    xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1)
 }
 
 build() {
+  local name
   rm -rf --one-file-system -- "$work"
   mkdir -p "$work/log"
   cd "$work"
   (cd "$top" && go build -buildvcs=false -o "$work/imager" ./e2e/corpus/imager)
-  step sources sources
+  step sources private_apt "$work/apt" $release amd64 arm64
+  private=$work/apt
   step debian debian
-  step busybox-amd64 busybox amd64
-  step busybox-arm64 busybox arm64
-  step postgres layer postgres postgresql-15
-  step redis layer redis redis-server
-  step nginx layer nginx nginx-light
-  step tools layer tools iputils-ping libcap2-bin attr procps netcat-openbsd
-  step images ./imager images . oci
-  step odd ./imager odd oci
+  for name in "${layouts[@]}"; do layers "$name"; done
+  step images ./imager images . oci "${layouts[@]}"
+  inputs >oci/inputs
   chmod -R a+rX oci
   rm -rf -- "$dir/oci"
   mv oci "$dir/oci"
   cd /
   rm -rf --one-file-system -- "$work"
   log "images: $(du -sh "$dir/oci")"
+}
+
+# layers NAME makes the archives of what the images in the layout NAME are made of, as far as no other layout has them.
+layers() {
+  local more
+  case $1 in
+    busybox)
+      step busybox-amd64 busybox amd64
+      step busybox-arm64 busybox arm64
+      ;;
+    busybox-v2s2 | odd) ;;
+    debian) step tools layer tools iputils-ping libcap2-bin attr procps netcat-openbsd ;;
+    go) step go program ;;
+    *)
+      [[ -n ${installs[$1]:-} ]] || die "there is no image $1"
+      read -ra more <<<"${installs[$1]}"
+      step "$1" layer "$1" "${more[@]}"
+      ;;
+  esac
 }
 
 # step NAME COMMAND... runs a part of the build, whose output is shown if it fails.
@@ -67,58 +106,12 @@ step() {
   die "$name did not build; its log is $work/log/$name"
 }
 
-# sources sets up an apt for the images alone: Debian's main archive, from the mirror and by the network settings
-# that the machine has, and none of its other sources.
-sources() {
-  local address
-  address=$(mirror)
-  echo "deb [signed-by=$keyring] $address $suite main" >sources.list
-  apt-config dump | grep -E '^Acquire::(https?::|Check-)' >network.conf || true
-  mkdir -p apt/{lists,archives}/partial
-  cat - network.conf >apt.conf <<END
-Dir::Etc { Main "/dev/null"; Parts "/dev/null"; SourceParts "/dev/null"; PreferencesParts "/dev/null"; };
-Dir::Etc::SourceList "$work/sources.list";
-Dir::State "$work/apt";
-Dir::Cache "$work/apt";
-Dir::Log "$work/log";
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; "arm64"; };
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Dpkg::Use-Pty "false";
-END
-  apt_get update
-}
-
-apt_get() { APT_CONFIG=$work/apt.conf apt-get -q -y "$@"; }
-
-# mirror prints the address of Debian's main archive, as the machine's apt knows it.
-mirror() {
-  local address
-  address=$(archive)
-  if [[ -z $address ]]; then # apt may have no lists yet
-    apt-get -q update >&2
-    address=$(archive)
-  fi
-  case $address in
-    mirror+file:*) awk '/^[^#]/ { print $1; exit }' "${address#mirror+file:}" ;;
-    *) echo "${address:-http://deb.debian.org/debian}" ;;
-  esac
-}
-
-# shellcheck disable=SC2016 # apt expands it
-archive() {
-  apt-get indextargets --format '$(REPO_URI)' \
-    'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 'Component: main' | sed -n '1s|/$||p'
-}
-
 # debian makes debian.tar, the lowest layer of most images, and debian/, the same unpacked. It is trimmed as Debian's
 # own "slim" images are; usr-is-merged keeps out usrmerge, which needs all of Perl.
 # shellcheck disable=SC2016 # the hooks' shell expands it
 debian() {
   mkdir tmp debian
-  TMPDIR=$work/tmp NETWORK=$work/network.conf unshare --mount \
+  TMPDIR=$work/tmp NETWORK=$work/apt/network.conf unshare --mount \
     mmdebstrap --quiet --mode=root --variant=minbase --skip=output/dev \
     --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --include=usr-is-merged \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -127,7 +120,7 @@ debian() {
     --setup-hook='cp "$NETWORK" "$1/etc/apt/apt.conf.d/00network"' \
     --customize-hook='cd "$1" && rm -f etc/apt/apt.conf.d/00network etc/resolv.conf etc/hostname' \
     --customize-hook='cd "$1" && rm -rf var/lib/apt/lists/* var/cache/apt/*.bin var/log/*.log var/log/apt/*' \
-    "$suite" debian.tar "$(<sources.list)"
+    "$release" debian.tar "$(<apt/sources.list)"
   tar --xattrs --xattrs-include='*' --numeric-owner -xpf debian.tar -C debian
   mkdir -p debian/dev
 }
@@ -149,6 +142,14 @@ busybox() {
   printf '%s\n' root:x:0: daemon:x:1: www-data:x:33: nogroup:x:65534: >"$root/etc/group"
   echo "$1" >"$root/etc/corpus-arch"
   ./imager layer "$root" "$root.tar"
+}
+
+# program makes go.tar: a static program, and where it has its socket.
+program() {
+  mkdir -p go/{dev,proc,run,sys,tmp}
+  chmod 1777 go/tmp
+  (cd "$top" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$work/go/service" ./e2e/corpus/service)
+  ./imager layer go go.tar
 }
 
 # layer NAME PACKAGE... makes NAME.tar: what the packages and recipes/NAME.sh change over debian/. Its mounts and
@@ -188,13 +189,13 @@ in_root() {
     bash -euo pipefail "$@"
 }
 
-case $#:${1:-} in
-  1:[!-]*) main "$1" ;;
-  *:--in-namespaces)
-    dir=$2 work=$2/work
+case ${1:-} in
+  [!-]*) main "$@" ;;
+  --in-namespaces)
+    dir=$2 work=$2/work private=$2/work/apt
     cd "$work"
     shift 2
     in_namespaces "$@"
     ;;
-  *) die "usage: $0 DIR" ;;
+  *) die "usage: $0 DIR [NAME...]" ;;
 esac

@@ -1,6 +1,6 @@
 #!/bin/bash
 # bench.sh - runs e2e/bench as an ordinary user, with a registry at hand as the tests have it, or with that which
-# BIVOUAC_E2E_REGISTRY names. Arguments are the benchmark's; JSON in the environment names a file for the results.
+# BIVOUAC_E2E_REGISTRY names. Arguments are the benchmark's, of which -slow needs more images; JSON in the environment names a file for the results.
 set -euo pipefail
 shopt -s inherit_errexit
 . "$(dirname "$0")/lib.sh"
@@ -8,7 +8,8 @@ shopt -s inherit_errexit
 main() {
   local users kind
   need_go
-  if is_root; then "$top/e2e/setup/setup.sh" all; else check_setup; fi
+  if is_root; then "$top/e2e/setup/setup.sh" "$(wanted "$@")"; else check_setup "$@"; fi
+  need_criu
   hide_hybrid_cgroups "$@"
   make_scratch
   compile runner ./e2e/setup/runner
@@ -23,18 +24,25 @@ main() {
   [[ -z ${JSON:-} ]] || cp "$scratch/$kind/results.json" "$JSON"
 }
 
-# check_setup tells an ordinary user what is missing, as only root can mend it.
+# wanted ARG... prints the verb of setup.sh that the arguments call for.
+wanted() { if [[ " $* " == *' -slow '* || " $* " == *' --slow '* ]]; then echo bench; else echo all; fi; }
+
+# check_setup ARG... tells an ordinary user what is missing, as only root can mend it.
 check_setup() {
   [[ -n ${BIVOUAC_E2E_REGISTRY:-} ]] || command -v docker-registry >/dev/null ||
     die 'the registry is missing; once, as root: make setup'
-  [[ -e $corpus/oci/busybox ]] || die "the images in $corpus are missing; once, as root: make setup"
+  [[ -e $corpus/oci/go ]] || die "the images in $corpus are missing; once, as root: make setup"
+  [[ $(wanted "$@") == all || -e $slow_corpus/oci ]] ||
+    die "the images in $slow_corpus are missing; once, as root: e2e/setup/setup.sh bench"
 }
 
 with_registry() {
+  local layouts=$corpus/oci
+  if [[ -e $slow_corpus/oci ]]; then layouts+=:$slow_corpus/oci; fi
   if [[ -n ${BIVOUAC_E2E_REGISTRY:-} ]]; then
     "$@"
   else
-    "$scratch/bin/imager" serve "$corpus/oci" "$scratch/registry" "$@"
+    "$scratch/bin/imager" serve "$layouts" "$scratch/registry" "$@"
   fi
 }
 

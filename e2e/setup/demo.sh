@@ -14,6 +14,7 @@ echo "written in a sandbox" >'$file' && echo "inside:  '$file' says: $(cat '$fil
 main() {
   need_go
   if is_root; then "$top/e2e/setup/setup.sh" users; fi
+  find_criu || true
   make_scratch
   install -m 755 "$1" "$scratch/bivouac"
   compile runner ./e2e/setup/runner

@@ -5,6 +5,7 @@ top=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
 readonly top
 readonly mapped_user=bivouac-sub single_user=bivouac-solo # with subordinate ids, and without
 readonly corpus=${BIVOUAC_CORPUS:-/var/cache/bivouac-corpus}
+readonly slow_corpus=$corpus/slow # images of services that are slow to start
 export BIVOUAC_CORPUS=$corpus
 
 export PATH=$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin # sudo and su leave some of these out
@@ -73,6 +74,51 @@ grant_ids() {
     /etc/subuid /etc/subgid)
   sed -i "/^$1:/d" /etc/subuid /etc/subgid
   usermod --add-subuids "$first-$((first + 65535))" --add-subgids "$first-$((first + 65535))" "$1"
+}
+
+readonly criu_wanted=4.2
+
+# criu_fits FILE says whether FILE is a CRIU that is new enough. One beside whose directory there is a C library is run
+# with that and its loader, as one that was unpacked somewhere needs it.
+criu_fits() {
+  local libc run=("$1") version
+  [[ -x $1 ]] || return 1
+  libc=$(compgen -G "${1%/*/criu}/lib/*/libc.so.6" | head -n 1) || true
+  if [[ -n $libc ]]; then run=("$(compgen -G "${libc%/*}/ld-linux*.so.[0-9]")" --library-path "${libc%/*}" "$1"); fi
+  version=$("${run[@]}" --version 2>/dev/null | sed -n 's/^Version: //p') || return 1
+  [[ -n $version ]] && printf '%s\n' $criu_wanted "$version" | sort -VC
+}
+
+# find_criu has BIVOUAC_CRIU name a CRIU that is new enough: that which it names already, the machine's, or one that was
+# unpacked. It fails if there is none; BIVOUAC_E2E_NO_CRIU then is the reason for which tests are skipped.
+find_criu() {
+  local file
+  if [[ -n ${BIVOUAC_CRIU:-} ]]; then
+    criu_fits "$BIVOUAC_CRIU" || die "BIVOUAC_CRIU names no CRIU $criu_wanted or newer: $BIVOUAC_CRIU"
+    return
+  fi
+  for file in "$(command -v criu)" "$corpus/criu/usr/sbin/criu" "$(own_criu)/usr/sbin/criu"; do
+    criu_fits "$file" || continue
+    export BIVOUAC_CRIU=$file
+    unset BIVOUAC_E2E_NO_CRIU
+    return
+  done
+  export BIVOUAC_E2E_NO_CRIU="there is no CRIU $criu_wanted or newer"
+  return 1
+}
+
+# own_criu prints the directory where the caller may unpack a CRIU.
+own_criu() {
+  if is_root || [[ -w $corpus ]]; then echo "$corpus/criu"; else echo "${XDG_CACHE_HOME:-$HOME/.cache}/bivouac-criu"; fi
+}
+
+# need_criu is find_criu, but unpacks one if there is none. It never fails.
+need_criu() {
+  find_criu && return
+  "$top/e2e/setup/criu.sh" "$(own_criu)" || true
+  find_criu && return
+  BIVOUAC_E2E_NO_CRIU+=", and none could be unpacked: $(grep -m 1 -E '^(E|criu\.sh): ' "$(own_criu)/log")"
+  log "tests of process checkpoints are skipped: $BIVOUAC_E2E_NO_CRIU"
 }
 
 # kinds prints KIND=USER for each user that the tests run as: root tests as two, anybody else as themselves.

@@ -8,6 +8,7 @@ shopt -s inherit_errexit
 main() {
   need_go
   if is_root; then "$top/e2e/setup/setup.sh" all; else check_setup; fi
+  need_criu
   make_scratch
   log "compiling"
   copy_tree "$scratch/src"
@@ -22,7 +23,7 @@ main() {
 
 # check_setup tells an ordinary user what is missing, as only root can mend it.
 check_setup() {
-  command -v docker-registry >/dev/null && [[ -e $corpus/oci/busybox ]] ||
+  command -v docker-registry >/dev/null && [[ -e $corpus/oci/go ]] ||
     die "the registry or the images in $corpus are missing; once, as root: make setup"
 }
 

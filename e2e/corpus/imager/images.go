@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/compression"
@@ -21,10 +22,14 @@ import (
 // refName is the annotation that holds the tag of an image in a layout.
 const refName = "org.opencontainers.image.ref.name"
 
-// writeImages composes the images from the layers in dir, and writes them to layouts below layouts.
-func writeImages(dir, layouts string) error {
+// writeImages composes images from the layers in dir, and writes them to the layouts of these names below layouts. That of
+// busybox comes before odd.
+func writeImages(dir, layouts string, names []string) error {
 	b := builder{dir: dir, layers: map[string]v1.Layer{}}
 	for _, s := range specs {
+		if !slices.Contains(names, s.layout) {
+			continue
+		}
 		image, err := b.image(s)
 		if err != nil {
 			return fmt.Errorf("compose %s:%s: %w", s.layout, s.tag, err)
@@ -33,7 +38,15 @@ func writeImages(dir, layouts string) error {
 			return err
 		}
 	}
-	return b.writeIndexes(layouts)
+	if slices.Contains(names, "busybox") {
+		if err := b.writeIndexes(layouts); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(names, "odd") {
+		return writeOdd(layouts)
+	}
+	return nil
 }
 
 func appendImage(layouts, name, tag string, image v1.Image) error {

@@ -11,9 +11,8 @@ import (
 )
 
 const usage = `usage: imager layer DIR TAR                      archive DIR as a layer
-       imager images DIR LAYOUTS                 compose the images of the layers in DIR
-       imager odd LAYOUTS                        add images of odd layers, on top of LAYOUTS/busybox
-       imager serve LAYOUTS SCRATCH COMMAND...   run COMMAND while two registries serve LAYOUTS`
+       imager images DIR LAYOUTS NAME...         compose the layouts of these names from the layers in DIR
+       imager serve LAYOUTS SCRATCH COMMAND...   run COMMAND while two registries serve LAYOUTS, separated by colons`
 
 // epoch dates everything in the images, so that equal input gives equal digests.
 var epoch = time.Unix(1735689600, 0).UTC()
@@ -39,10 +38,8 @@ func run(args []string) error {
 	switch {
 	case verb == "layer" && len(args) == 2:
 		return archiveTree(args[0], args[1])
-	case verb == "images" && len(args) == 2:
-		return writeImages(args[0], args[1])
-	case verb == "odd" && len(args) == 1:
-		return writeOdd(args[0])
+	case verb == "images" && len(args) > 2:
+		return writeImages(args[0], args[1], args[2:])
 	case verb == "serve" && len(args) > 2:
 		return serve(args[0], args[1], args[2:])
 	}

@@ -12,15 +12,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// push copies the tagged images of every layout below layouts to a registry, byte for byte. The repository has the
-// name of the layout, without -v2s2.
+// push copies the tagged images of every layout below layouts, a list of directories, to a registry, byte for byte. The
+// repository has the name of the layout, without -v2s2.
 func push(layouts, address string) error {
-	files, err := filepath.Glob(filepath.Join(layouts, "*", "index.json"))
-	if err != nil {
-		return err
-	}
-	if len(files) == 0 {
-		return fmt.Errorf("push images: no layouts in %s", layouts)
+	var files []string
+	for _, dir := range filepath.SplitList(layouts) {
+		found, err := filepath.Glob(filepath.Join(dir, "*", "index.json"))
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return fmt.Errorf("push images: no layouts in %s", dir)
+		}
+		files = append(files, found...)
 	}
 	var group errgroup.Group
 	for _, file := range files {

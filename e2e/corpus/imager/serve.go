@@ -14,7 +14,7 @@ import (
 // The kernel kills a child when the thread that started it ends, so all are started on the main thread.
 func init() { runtime.LockOSThread() }
 
-// serve runs a command while one registry serves the layouts over plain HTTP and another over TLS with basic auth
+// serve runs a command while one registry serves layouts, below directories separated by colons, over plain HTTP and another over TLS with basic auth
 // (tester, secret). The command finds them by BIVOUAC_E2E_REGISTRY, BIVOUAC_E2E_REGISTRY_TLS (host:port each) and
 // BIVOUAC_E2E_CA (a file). Both are on loopback, on ports that were free, and share their storage below scratch.
 //

@@ -55,7 +55,44 @@ var (
 		ExposedPorts: map[string]struct{}{"80/tcp": {}},
 		StopSignal:   "SIGQUIT",
 	}
+
+	node   = service("node", "/srv/service.js")
+	python = service("python3", "/srv/service.py")
+	// Its server would otherwise hold back the second packet of an answer until the first is acknowledged.
+	java = service("java", "-Xmx128m", "-Dsun.net.httpserver.nodelay=true", "-cp", "/srv", "Service")
+
+	goServer = v1.Config{
+		Entrypoint:   []string{"/service"},
+		Env:          []string{path},
+		ExposedPorts: map[string]struct{}{"8080/tcp": {}},
+	}
+
+	rabbitmq = v1.Config{
+		Cmd:          []string{"/usr/lib/rabbitmq/bin/rabbitmq-server"}, // Debian's own does not pass signals on
+		Env:          []string{path, "HOME=/var/lib/rabbitmq", "LANG=C.UTF-8"},
+		User:         "rabbitmq",
+		ExposedPorts: map[string]struct{}{"5672/tcp": {}},
+		Volumes:      map[string]struct{}{"/var/lib/rabbitmq": {}},
+	}
+
+	mariadb = v1.Config{
+		Entrypoint:   []string{"docker-entrypoint.sh"},
+		Cmd:          []string{"mariadbd"},
+		Env:          []string{path},
+		ExposedPorts: map[string]struct{}{"3306/tcp": {}},
+		Volumes:      map[string]struct{}{"/var/lib/mysql": {}},
+	}
 )
+
+// service is the configuration of an image whose command is an HTTP server.
+func service(command ...string) v1.Config {
+	return v1.Config{
+		Cmd:          command,
+		Env:          []string{path},
+		ExposedPorts: map[string]struct{}{"8080/tcp": {}},
+		WorkingDir:   "/srv",
+	}
+}
 
 // specs are the images that are not indexes. The name of a layout ends in -v2s2 if its images are not OCI's, as OCI
 // tools refuse them in a layout; in a registry they are tags beside the others.
@@ -69,4 +106,10 @@ var specs = []spec{
 	{layout: "postgres", tag: "15", layers: []string{"debian", "postgres"}, config: postgres},
 	{layout: "redis", tag: "7", layers: []string{"debian", "redis"}, config: redis},
 	{layout: "nginx", tag: "latest", layers: []string{"debian", "nginx"}, config: nginx},
+	{layout: "node", tag: "18", layers: []string{"debian", "node"}, config: node},
+	{layout: "java", tag: "17", layers: []string{"debian", "java"}, config: java},
+	{layout: "python", tag: "3", layers: []string{"debian", "python"}, config: python},
+	{layout: "go", tag: "latest", layers: []string{"go"}, config: goServer},
+	{layout: "rabbitmq", tag: "3", layers: []string{"debian", "rabbitmq"}, config: rabbitmq},
+	{layout: "mariadb", tag: "10", layers: []string{"debian", "mariadb"}, config: mariadb},
 }

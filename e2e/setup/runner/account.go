@@ -98,9 +98,11 @@ func (a account) makeDir(dir string) error {
 	return os.Chown(dir, a.uid, a.gid)
 }
 
-// inherited are the variables of the caller that tests and programs get too. The first are set by imager serve.
+// inherited are the variables of the caller that tests and programs get too. The first are set by imager serve, the next by
+// lib.sh.
 var inherited = []string{
 	"BIVOUAC_CORPUS", "BIVOUAC_E2E_REGISTRY", "BIVOUAC_E2E_REGISTRY_TLS", "BIVOUAC_E2E_CA",
+	"BIVOUAC_CRIU", "BIVOUAC_E2E_NO_CRIU",
 	"PATH", "TERM", "GOTRACEBACK",
 }
 

@@ -25,6 +25,7 @@ func TestAccountsRefuse(t *testing.T) {
 
 func TestAccount(t *testing.T) {
 	t.Setenv("SECRET_OF_THE_CALLER", "x")
+	t.Setenv("BIVOUAC_CRIU", "/some/criu")
 	scratch := t.TempDir()
 	got, err := accounts(config{scratch: scratch, users: "single=" + caller(t), binary: "/bin/true"})
 	if err != nil {
@@ -33,6 +34,7 @@ func TestAccount(t *testing.T) {
 	env := got[0].environ()
 	for _, want := range []string{
 		"HOME=" + filepath.Join(scratch, "single/home"), "BIVOUAC_E2E_USER_KIND=single", "BIVOUAC_E2E_BINARY=/bin/true",
+		"BIVOUAC_CRIU=/some/criu",
 	} {
 		if !slices.Contains(env, want) {
 			t.Errorf("no %s in %v", want, env)

@@ -5,21 +5,23 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
 // A skip is a line of e2e/skips.txt: a test that may be skipped, and why.
 //
-//	package TestName user-kind reason...
+//	package TestName user-kind [$VARIABLE] reason...
 //
 // The package is below the module, the kind is mapped, single or any, and a Ginkgo spec is called Spec/ and its texts,
-// joined with underscores. A * in the name stands for anything but a slash.
+// joined with underscores. A * in the name stands for anything but a slash. A line with a variable counts where that is
+// set.
 type skip struct {
-	suite, test, kind, reason string
-	line                      int
+	suite, test, kind, variable, reason string
+	line                                int
 }
 
-// readSkips reads a list. Empty lines and those that begin with # say nothing.
+// readSkips reads the lines of a list that count. Empty ones and those that begin with # say nothing.
 //
 // Errors: the file cannot be read, or a line lacks a field or names an unknown kind.
 func readSkips(list string) ([]skip, error) {
@@ -40,17 +42,25 @@ func readSkips(list string) ([]skip, error) {
 			return nil, fmt.Errorf("read skips: %s:%d: %w", list, n, err)
 		}
 		s.line = n
-		skips = append(skips, s)
+		if s.variable == "" || os.Getenv(s.variable) != "" {
+			skips = append(skips, s)
+		}
 	}
 	return skips, lines.Err()
 }
 
 func parseSkip(text string) (skip, error) {
 	fields := strings.Fields(text)
+	var variable string
+	if len(fields) > 3 && strings.HasPrefix(fields[3], "$") {
+		variable, fields = fields[3][1:], slices.Delete(fields, 3, 4)
+	}
 	if len(fields) < 4 {
 		return skip{}, fmt.Errorf("%q lacks one of package, test, kind and reason", text)
 	}
-	s := skip{suite: fields[0], test: fields[1], kind: fields[2], reason: strings.Join(fields[3:], " ")}
+	s := skip{
+		suite: fields[0], test: fields[1], kind: fields[2], variable: variable, reason: strings.Join(fields[3:], " "),
+	}
 	if s.kind != "mapped" && s.kind != "single" && s.kind != "any" {
 		return skip{}, fmt.Errorf("%q is no kind of user: mapped, single, any", s.kind)
 	}

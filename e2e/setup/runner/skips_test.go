@@ -10,7 +10,9 @@ import (
 
 func TestReadSkips(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "skips.txt")
-	text := "# a comment\n\nrootfs TestA mapped a reason of words\ne2e Spec/a_spec any other\n"
+	text := "# a comment\n\nrootfs TestA mapped a reason of words\ne2e Spec/a_spec any other\n" +
+		"e2e Spec/b any $LACKS_IT lacks it\ne2e Spec/c any $HAS_IT has it\n"
+	t.Setenv("LACKS_IT", "some reason")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -18,6 +20,7 @@ func TestReadSkips(t *testing.T) {
 	want := []skip{
 		{suite: "rootfs", test: "TestA", kind: "mapped", reason: "a reason of words", line: 3},
 		{suite: "e2e", test: "Spec/a_spec", kind: "any", reason: "other", line: 4},
+		{suite: "e2e", test: "Spec/b", kind: "any", variable: "LACKS_IT", reason: "lacks it", line: 5},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v; want %v", got, err, want)
@@ -25,7 +28,7 @@ func TestReadSkips(t *testing.T) {
 }
 
 func TestParseSkipRefuses(t *testing.T) {
-	for _, text := range []string{"rootfs TestA mapped", "rootfs TestA root no such kind"} {
+	for _, text := range []string{"rootfs TestA mapped", "rootfs TestA root no such kind", "rootfs TestA any $VARIABLE"} {
 		if _, err := parseSkip(text); err == nil {
 			t.Errorf("%q: no error", text)
 		}

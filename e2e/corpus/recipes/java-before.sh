@@ -1,0 +1,2 @@
+# The package makes links there.
+mkdir -p /usr/share/man/man1

@@ -1,0 +1,1 @@
+install -D -m 644 -t /srv /recipes/service.py
