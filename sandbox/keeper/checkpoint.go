@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,7 @@ type checkpointing struct {
 
 // checkpoint makes a snapshot of the container.
 func (c *container) checkpoint(ctx context.Context, r sandbox.CheckpointRequest) (any, error) {
-	if err := c.mayCheckpoint(&r.Spec); err != nil {
+	if err := cmp.Or(c.mayCheckpoint(&r.Spec), c.k.mayKeep(&r.Spec)); err != nil {
 		return nil, err
 	}
 	c.starting.Lock() // no start, no discard, no other checkpoint
@@ -37,12 +38,30 @@ func (c *container) checkpoint(ctx context.Context, r sandbox.CheckpointRequest)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint container %s: %w", c.displayName(), err)
 	}
+	kept, err := k.makeAndKeep(ctx)
+	switch {
+	case err != nil && c.isDiscarding():
+		return nil, c.gone("checkpoint")
+	case err != nil:
+		return nil, err
+	case !r.Spec.LeaveRunning && k.p != nil:
+		k.p.kill()
+	}
+	return kept, nil
+}
+
+// makeAndKeep leaves nothing behind where it fails.
+func (k *checkpointing) makeAndKeep(ctx context.Context) (kept sandbox.Snapshot, err error) {
+	defer func() {
+		if err != nil {
+			_ = k.draft.Discard()
+		}
+	}()
 	sn, err := k.make(ctx)
 	if err != nil {
-		_ = k.draft.Discard()
-		return nil, err
+		return kept, err
 	}
-	return c.k.keepSnapshot(&r.Spec, k.draft, sn)
+	return k.c.k.keepSnapshot(k.spec, k.draft, sn)
 }
 
 // mayCheckpoint refuses what contradicts itself.
@@ -126,8 +145,7 @@ func (k *checkpointing) restartDraft(ctx context.Context) error {
 	return nil
 }
 
-// withProcesses freezes the tree of processes. It is tried once as a clone before it counts. Unless the container is to go
-// on, it ends then.
+// withProcesses freezes the tree of processes for a moment. It is tried once as a clone before it counts.
 func (k *checkpointing) withProcesses(ctx context.Context) (*snapshot.Snapshot, error) {
 	if err := k.obstacle(); err != nil {
 		return nil, err
@@ -145,9 +163,6 @@ func (k *checkpointing) withProcesses(ctx context.Context) (*snapshot.Snapshot, 
 	}
 	if err := k.c.k.try(ctx, sn, k.c.image); err != nil {
 		return nil, err
-	}
-	if !k.spec.LeaveRunning {
-		k.p.kill()
 	}
 	return sn, nil
 }

@@ -47,8 +47,8 @@ func (k *checkpointing) dump(ctx context.Context) error {
 	if err := k.dumpTo(ctx, images, memory); err != nil {
 		return err
 	}
-	if len(k.c.plan.filter) == 0 {
-		return nil
+	if err := criu.ClearDeathSignal(images); err != nil || len(k.c.plan.filter) == 0 {
+		return err
 	}
 	return criu.AddSeccomp(images, k.c.plan.filter, uint32(k.c.plan.filterFlags))
 }

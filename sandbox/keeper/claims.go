@@ -18,6 +18,8 @@ import (
 type claims struct {
 	mu   sync.Mutex
 	held map[string]*claim
+	// ended tells that the client is gone.
+	ended bool
 }
 
 // claim is held until it is committed or abandoned, or the keeper ends.
@@ -60,6 +62,10 @@ func (k *keeper) takeClaim(ctx context.Context, key string, a *asker) (*sandbox.
 	}
 	k.claims.mu.Lock()
 	defer k.claims.mu.Unlock()
+	if k.claims.ended {
+		release()
+		return nil, context.Canceled
+	}
 	if k.claims.held == nil {
 		k.claims.held = map[string]*claim{}
 	}
@@ -130,13 +136,31 @@ func ownContent(s sandbox.Spec) sandbox.Spec {
 	return s
 }
 
+// check refuses a key that is not held.
+func (cs *claims) check(key string) error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	_, err := cs.of(key)
+	return err
+}
+
+// of returns the claim of a key. The caller has the mutex.
+//
+// Errors: CodeNotFound.
+func (cs *claims) of(key string) (*claim, error) {
+	if c := cs.held[key]; c != nil {
+		return c, nil
+	}
+	return nil, sandbox.Errorf(sandbox.CodeNotFound, "checkpoint for claim %.12s: it is not held", key).WithRemedy("claim it first")
+}
+
 // keep gives the finished draft to the claim that it was made for.
 func (cs *claims) keep(key string, d *snapshot.Draft, sn *snapshot.Snapshot) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.held[key]
-	if c == nil {
-		return sandbox.Errorf(sandbox.CodeNotFound, "checkpoint for claim %.12s: it is not held", key).WithRemedy("claim it first")
+	c, err := cs.of(key)
+	if err != nil {
+		return err
 	}
 	if c.draft != nil {
 		_ = c.draft.Discard()
@@ -193,10 +217,25 @@ func (s *server) abandonClaim(_ context.Context, k *keeper, m *wire.Message) out
 	if c == nil {
 		return outcome{}
 	}
+	return outcome{err: c.abandon(k)}
+}
+
+func (c *claim) abandon(k *keeper) error {
 	defer c.release()
 	if c.draft == nil {
-		return outcome{}
+		return nil
 	}
 	k.forget(c.sn.Meta().ID)
-	return outcome{err: c.draft.Discard()}
+	return c.draft.Discard()
+}
+
+// end gives up what the client has claimed, who is gone while the keeper may go on for a detached container.
+func (cs *claims) end(k *keeper) {
+	cs.mu.Lock()
+	held := cs.held
+	cs.held, cs.ended = nil, true
+	cs.mu.Unlock()
+	for _, c := range held {
+		_ = c.abandon(k) // what is left the next draft removes
+	}
 }

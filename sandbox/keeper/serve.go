@@ -62,6 +62,7 @@ func (s *server) close() {
 		return
 	}
 	k.doors.lock((*container).isDetached)
+	k.claims.end(k)
 	s.outliveCaller(k)
 	if !k.scratch.onDisk && !k.cgroups.Load() {
 		return

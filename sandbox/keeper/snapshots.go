@@ -35,6 +35,15 @@ func (k *keeper) storeFor(spec *sandbox.CheckpointSpec) *snapshot.Store {
 	return k.snapshots
 }
 
+// mayKeep refuses before any work is done what keepSnapshot would refuse after it.
+func (k *keeper) mayKeep(spec *sandbox.CheckpointSpec) error {
+	if spec.Claim != "" {
+		return k.claims.check(spec.Claim)
+	}
+	_, err := snapshotLimit()
+	return err
+}
+
 // keepSnapshot does with a finished draft what was asked for.
 func (k *keeper) keepSnapshot(spec *sandbox.CheckpointSpec, d *snapshot.Draft, sn *snapshot.Snapshot) (sandbox.Snapshot, error) {
 	if spec.Claim != "" {

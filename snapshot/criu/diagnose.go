@@ -140,7 +140,7 @@ func diagnose(text string) (*Failure, bool) {
 		}
 		return f, true
 	}
-	return &Failure{Message: "CRIU gave up for a reason that is not known here", Line: text}, false
+	return &Failure{Message: fmt.Sprintf("CRIU gave up for a reason that is not known here (%s)", text), Line: text}, false
 }
 
 func atoi(s string) int {

@@ -28,6 +28,9 @@ func TestDiagnose(t *testing.T) {
 			"(00.4) Error (criu/cr-dump.c:1545): Dump files (pid: 101) failed with -1\n",
 			ResourceIOURing, 101, "io_uring"},
 		{"go listener", "(00.1) Error (criu/sk-inet.c:137): inet: Unsupported proto 262 for socket 9a\n", ResourceMPTCP, 0, "multipath"},
+		{"dialled unix socket", rlimit + "Warn  (criu/sk-unix.c:657): unix: Trying to resolve unix socket with obsolete method\n" +
+			"Error (criu/sk-unix.c:351): unix: Unix socket 15068260 not found\n" +
+			"Error (criu/cr-dump.c:1545): Dump files (pid: 100) failed with -1\n", ResourceConnection, 100, "other end"},
 		{"nested pid namespace", "(00.1) Error (criu/namespaces.c:460): Can't dump nested pid namespace for 107\n",
 			ResourcePIDNamespace, 107, "pid namespace"},
 		{"pid clash", "(00.006)    105: Error (criu/cr-restore.c:1230): Can't fork for 107: File exists\n", ResourcePID, 107, "taken"},

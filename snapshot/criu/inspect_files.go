@@ -61,7 +61,7 @@ func (in *inspection) checkPath(t *task, f openFile) {
 	case in.isOutsideTerminal(f.link):
 		in.add(t, ResourceOutsideTerminal, detail, "start the container without a terminal")
 	case known && !inside:
-		in.add(t, ResourceOutsideFile, detail, "")
+		in.add(t, ResourceOutsideFile, detail, "give the program pipes as its streams instead of files of the host")
 	}
 }
 

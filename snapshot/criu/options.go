@@ -66,6 +66,7 @@ func (o DumpOptions) options() *rpc.CriuOpts {
 	opts := common(o.Images, o.LogFile, o.LogLevel)
 	opts.Pid = new(int32(o.PID))
 	opts.LeaveRunning = &o.LeaveRunning
+	opts.TcpSkipInFlight = new(true) // connections that nobody has accepted yet: their clients are mostly outside
 	opts.ForceIrmap = new(true)
 	opts.IrmapScanPaths = o.ScanPaths
 	return opts

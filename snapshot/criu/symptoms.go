@@ -44,7 +44,7 @@ func dumpSymptoms() []symptom {
 			"the kernel does not tell about its sockets", remedyNewer),
 		sign(`Can't get 1:16 opt`, ResourceCRIU, "this CRIU does not know the sockets of this kernel", remedyNewer),
 		sign(`Connected TCP socket|In-flight connection|Can't dump (?P<what>half of stream unix connection|name-less external socket)|`+
-			`External socket is used|Dangling connection`, ResourceConnection,
+			`External socket is used|Dangling connection|Unix socket \d+ not found`, ResourceConnection,
 			"it has a connection whose other end is outside of the container's program", remedyClose),
 		sign(`(?P<what>corked dgram socket|packetized mode for pipes|More than 1 SCM|Control messages in queue)`, ResourceSocket,
 			"it has a socket or pipe in a state that cannot be dumped", "let it finish what it is sending"),

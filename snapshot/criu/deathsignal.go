@@ -1,0 +1,72 @@
+package criu
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/aperturerobotics/protobuf-go-lite/encoding/protowire"
+)
+
+// fieldDeathSignal is of thread_core_entry (core.proto of CRIU).
+const fieldDeathSignal = 8
+
+// ClearDeathSignal takes the root process's wish to be signalled at its parent's death (PR_SET_PDEATHSIG of prctl(2)) out of
+// the directory's images: CRIU is its parent when it is restored, and ends. The original's is the container's first process,
+// which never ends before it.
+//
+// Errors: a damaged image.
+func ClearDeathSignal(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // a directory
+	all, err := processes(root)
+	if err != nil {
+		return err
+	}
+	for _, thread := range all[0].Threads {
+		if err := clearDeathSignal(root, "core-"+strconv.Itoa(thread)+".img"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func clearDeathSignal(root *os.Root, name string) error {
+	entry, err := readCore(root, name)
+	if err != nil {
+		return err
+	}
+	cleared, found, err := withoutDeathSignal(entry)
+	if err != nil {
+		return fmt.Errorf("edit %s: %w", name, err)
+	}
+	if !found {
+		return nil
+	}
+	return writeImage(root, name, coreMagic, cleared)
+}
+
+// withoutDeathSignal returns a core_entry without the signal, and whether there was one. All else in it stays.
+func withoutDeathSignal(core []byte) (out []byte, found bool, err error) {
+	err = eachField(core, func(f field) error {
+		if f.number != fieldThread {
+			out = append(out, f.raw...)
+			return nil
+		}
+		var thread []byte
+		err := eachField(f.bytes, func(f field) error {
+			if f.number == fieldDeathSignal {
+				found = found || f.varint != 0
+				return nil
+			}
+			thread = append(thread, f.raw...)
+			return nil
+		})
+		out = protowire.AppendBytes(protowire.AppendTag(out, fieldThread, protowire.BytesType), thread)
+		return err
+	})
+	return out, found, err
+}
