@@ -9,7 +9,7 @@ TOOLS     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bivouac-tools
 BUILD     := go build -trimpath -buildvcs=false -tags netgo,osusergo -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo setup test lint fmt bench fuzz clean
+.PHONY: help build demo setup test lint fmt bench soak fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ $(TOOLS)/golangci-lint-$(GOLANGCI):
 
 bench: ## measure against bubblewrap, crun, runc and podman, as far as they are installed
 	@e2e/setup/bench.sh
+
+soak: ## checkpoint and restore every service 200 times, and look for what that leaves
+	@e2e/setup/bench.sh -soak 200
 
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@FUZZTIME=$(FUZZTIME) e2e/setup/fuzz.sh

@@ -108,7 +108,7 @@ var _ = Describe("run", func() {
 	It("gives a name to one container at a time", func() {
 		first := start(command(with(flags("--name", "only"), "sh", "-c", "echo up; exec sleep 60")...))
 		Eventually(first).Should(gbytes.Say("up"))
-		Expect(oneLine(bivouac(with(flags("--name", "only"), "true")...), 125)).To(ContainSubstring("a running container has it"))
+		Expect(oneLine(bivouac(with(flags("--name", "only"), "true")...), 125)).To(ContainSubstring("another container has it"))
 		first.Kill().Wait()
 		Eventually(func() int { return bivouac(with(flags("--name", "only"), "true")...).ExitCode() }).Should(BeZero())
 	})

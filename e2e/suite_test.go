@@ -8,6 +8,8 @@
 //	BIVOUAC_E2E_CA            the CA certificate of that one
 //	BIVOUAC_CORPUS            directory with the same images as OCI layouts below oci/
 //	BIVOUAC_E2E_USER_KIND     mapped or single: whether the user has subordinate ids
+//	BIVOUAC_CRIU              a CRIU that is new enough, not set if there is none
+//	BIVOUAC_E2E_NO_CRIU       why there is none: the reason for which tests of process checkpoints are skipped
 package e2e
 
 import (

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 )
 
 // A contest lets contenders do the same work side by side.
@@ -13,6 +14,9 @@ type contest struct {
 	warmups, rounds   int
 	contenders        []*contender
 }
+
+// isOf tells whether it has a name, or is of the contests of the same kind whose names begin with that.
+func (c contest) isOf(name string) bool { return c.name == name || strings.HasPrefix(c.name, name+"-") }
 
 // hold measures every contender in every round. A peer that fails is left out with all its measurements.
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bivouac-run/bivouac/sandbox"
@@ -68,11 +69,28 @@ func overClient(l *lab, image string) (*contender, *client) {
 type client struct {
 	lab *lab
 	*sandbox.Client
+	child int // what was started as the keeper
 }
 
 func (c *client) open() (err error) {
-	c.Client, err = sandbox.Start(c.lab.ctx, sandbox.Options{})
-	return err
+	before := childrenOf(os.Getpid())
+	if c.Client, err = sandbox.Start(c.lab.ctx, sandbox.Options{}); err != nil {
+		return err
+	}
+	for _, pid := range childrenOf(os.Getpid()) {
+		if !slices.Contains(before, pid) {
+			c.child = pid
+		}
+	}
+	return nil
+}
+
+// keeper is the keeper's process, once it has done something: what was started waits for one in its namespaces.
+func (c *client) keeper() int {
+	if inside := childrenOf(c.child); len(inside) == 1 {
+		return inside[0]
+	}
+	return c.child
 }
 
 // close ends the keeper, if there is one.

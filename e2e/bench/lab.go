@@ -55,6 +55,9 @@ func (l *lab) furnish() (err error) {
 	for _, name := range []string{"PATH", "USER", "LOGNAME"} {
 		l.env = append(l.env, name+"="+os.Getenv(name))
 	}
+	if criu := os.Getenv("BIVOUAC_CRIU"); criu != "" {
+		l.env = append(l.env, "BIVOUAC_CRIU="+criu)
+	}
 	for _, name := range []string{"HOME", "XDG_RUNTIME_DIR", "TMPDIR"} {
 		dir, err := l.newDir()
 		if err != nil {

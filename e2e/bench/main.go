@@ -7,11 +7,15 @@
 // peer, says which targets are met, and ends with exit code 0 whatever the numbers are: how fast a machine is
 // decides nothing. It does not run as root.
 //
+// With -soak it measures nothing: it checkpoints and restores services many times over, and fails if that fails or leaves
+// something.
+//
 // The environment says where things are; `make bench` sets it:
 //
 //	BIVOUAC_E2E_BINARY    the bivouac executable
 //	BIVOUAC_E2E_REGISTRY  host:port of the corpus's registry, plain HTTP
-//	BIVOUAC_CORPUS        directory with the same images as OCI layouts below oci/
+//	BIVOUAC_CORPUS        directory with the same images as OCI layouts below oci/, those of slow services below slow/oci/
+//	BIVOUAC_CRIU          a CRIU that is new enough, not set if there is none
 package main
 
 import (
@@ -40,7 +44,12 @@ type config struct {
 	json                          string
 	only                          []string // names of contests; empty: all
 	starts, pulls, checks, rounds int
+	slow                          bool // with services that start slowly
+	soak                          int  // rounds of the soak, instead of contests; 0: none
 }
+
+// most is the number of rounds where one takes seconds.
+func (c config) most() int { return min(20, c.rounds) }
 
 // few is the number of rounds where each takes many containers.
 func (c config) few() int { return max(1, c.rounds/8) }
@@ -51,15 +60,17 @@ func (c *config) parse(args []string) error {
 	flags.IntVar(&c.starts, "starts", 40, "rounds of the contest in starting")
 	flags.IntVar(&c.pulls, "pulls", 5, "rounds of the contest in pulling; its memory takes as many again")
 	flags.IntVar(&c.checks, "checks", 20, "rounds of the contest in pulling what is there")
-	flags.IntVar(&c.rounds, "rounds", 40, "rounds of the contests in a running keeper; those with many containers take an eighth")
-	flags.Func("only", "hold only the contests `NAME,...`", func(names string) error {
+	flags.IntVar(&c.rounds, "rounds", 40, "rounds of the contests in a running keeper; those with clones take 20 at most, those that weigh, and fleet, an eighth")
+	flags.BoolVar(&c.slow, "slow", false, "hold the contests in cloning services that start slowly, too")
+	flags.IntVar(&c.soak, "soak", 0, "hold no contest, but checkpoint and restore each service, or those of -only, in `N` rounds, and look for leaks")
+	flags.Func("only", "hold only the contests `NAME,...`, or those whose names begin with NAME-", func(names string) error {
 		c.only = strings.Split(names, ",")
 		return nil
 	})
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || min(c.starts, c.pulls, c.checks, c.rounds) < 1 {
+	if flags.NArg() > 0 || min(c.starts, c.pulls, c.checks, c.rounds) < 1 || c.soak < 0 {
 		return errors.New("no arguments are taken, and there is at least one round of each contest")
 	}
 	return nil
@@ -72,29 +83,43 @@ func (c *config) contests(l *lab) []contest {
 		startContest, pullContest, memoryContest, againContest,
 		warmContest, fleetContest, execContest, idleContest, keeperContest,
 		throughputContest, latencyContest, connectionContest,
+		poolContest, clonesMemoryContest,
 	} {
 		all = append(all, make(l, *c))
+	}
+	for _, make := range []func(*lab, config) []contest{cloneContests, clonesContests, checkpointContests} {
+		all = append(all, make(l, *c)...)
 	}
 	return all
 }
 
 // choose returns the contests to hold, and the targets that are about these.
 func (c *config) choose(all []contest, targets []target) ([]contest, []target, error) {
-	if len(c.only) == 0 {
-		return all, targets, nil
+	names := []string{sizeContest}
+	if len(c.only) > 0 {
+		names = nil
 	}
-	var names []string
+	for _, name := range c.only {
+		if !slices.ContainsFunc(all, func(one contest) bool { return one.isOf(name) }) {
+			return nil, nil, fmt.Errorf("there is no contest %q; there are %s", name, namesOf(all))
+		}
+	}
+	all = slices.DeleteFunc(slices.Clone(all), func(one contest) bool {
+		return len(c.only) > 0 && !slices.ContainsFunc(c.only, one.isOf)
+	})
 	for _, one := range all {
 		names = append(names, one.name)
 	}
-	for _, name := range c.only {
-		if !slices.Contains(names, name) {
-			return nil, nil, fmt.Errorf("there is no contest %q; there are %s", name, strings.Join(names, ", "))
-		}
-	}
-	all = slices.DeleteFunc(slices.Clone(all), func(one contest) bool { return !slices.Contains(c.only, one.name) })
-	targets = slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return !slices.Contains(c.only, t.contest) })
+	targets = slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return !slices.Contains(names, t.contest) })
 	return all, targets, nil
+}
+
+func namesOf(contests []contest) string {
+	var names []string
+	for _, one := range contests {
+		names = append(names, one.name)
+	}
+	return strings.Join(names, ", ")
 }
 
 func run(ctx context.Context, args []string) (err error) {
@@ -110,6 +135,9 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
+	if c.soak > 0 {
+		return l.soak(c)
+	}
 	contests, targets, err := c.choose(c.contests(l), targets)
 	if err != nil {
 		return err

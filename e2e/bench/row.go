@@ -72,12 +72,12 @@ func (r *row) add(got reading) {
 	r.ByRSS = slices.Compact(slices.Sorted(slices.Values(append(r.ByRSS, got.byRSS...))))
 }
 
-// fail leaves a peer out. The error is about bivouac or an interrupt.
+// fail leaves a peer out, or what cannot be measured here. The error is about bivouac or an interrupt.
 func (r *row) fail(l *lab, err error) error {
 	if l.ctx.Err() != nil {
 		return l.ctx.Err()
 	}
-	if r.contender.ours {
+	if r.contender.ours && !isLeftOut(err) {
 		return fmt.Errorf("measure %s: %w", r.Name, err)
 	}
 	r.LeftOut, r.Values, r.Largest = err.Error(), nil, nil

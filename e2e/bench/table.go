@@ -61,7 +61,7 @@ func (r results) cells(one *row) []string {
 		r.nameColumn(one.Name), fmt.Sprint(len(one.Values)),
 		show(one.Values.median()), show(one.Values.quantile(0.1)), show(one.Values.quantile(0.9)), "",
 	}
-	if one != r.first() {
+	if one != r.first() && !math.IsNaN(r.ratio(one)) {
 		cells[5] = fmt.Sprintf("%.2f", r.ratio(one))
 	}
 	if r.hasLargest() {
