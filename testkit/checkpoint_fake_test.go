@@ -56,7 +56,7 @@ func processes(spec sandbox.CheckpointSpec) (sandbox.Snapshot, error) {
 }
 
 func files(spec sandbox.CheckpointSpec) (sandbox.Snapshot, error) {
-	s := sandbox.Snapshot{Tier: sandbox.TierFiles, Quality: spec.Quality, Size: 1000}
+	s := sandbox.Snapshot{Tier: sandbox.TierFiles, Quality: spec.Quality, Fallback: spec.Fallback, Size: 1000}
 	if s.Quality == "" {
 		s.Quality = sandbox.QualityClean
 	}

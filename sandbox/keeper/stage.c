@@ -191,7 +191,7 @@ static void make_container(const struct plan *p, int sync) {
 
 // become_init executes this binary again, so that of all this nothing is left in the memory of a pid 1 that stays.
 static _Noreturn void become_init(void) {
-	char *argv[] = {"bivouac-init", NULL}, *env[] = {"_BIVOUAC_INIT=1", "HOME=/", NULL};
+	char *argv[] = {"/proc/self/exe", NULL}, *env[] = {"_BIVOUAC_INIT=1", "HOME=/", NULL};
 	fcntl(PLAN_FD, F_SETFD, 0);
 	fcntl(REPORT_FD, F_SETFD, 0);
 	syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);
