@@ -26,11 +26,11 @@ type checkpointing struct {
 
 // checkpoint makes a snapshot of the container.
 func (c *container) checkpoint(ctx context.Context, r sandbox.CheckpointRequest) (any, error) {
+	c.starting.Lock() // no start, no discard, no other checkpoint, which may pause it
+	defer c.starting.Unlock()
 	if err := cmp.Or(c.mayCheckpoint(&r.Spec), c.k.mayKeep(&r.Spec)); err != nil {
 		return nil, err
 	}
-	c.starting.Lock() // no start, no discard, no other checkpoint
-	defer c.starting.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.life, cancel)() // whoever discards the container need not wait for it
