@@ -58,7 +58,9 @@ func (k *checkpointing) dumpTo(ctx context.Context, images string, memory []memo
 	if err != nil {
 		return err
 	}
-	r, err := k.c.startCRIU(k.p.pid, criuOptions{images: images, writable: true, notify: notify, serve: serve})
+	first := make(chan int, 1)
+	first <- k.p.pid
+	r, err := k.c.startCRIU(first, criuOptions{images: images, writable: true, notify: notify, serve: serve})
 	if err != nil {
 		return err
 	}

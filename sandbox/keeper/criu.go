@@ -62,9 +62,10 @@ type criuOptions struct {
 // logFile is CRIU's log in its working directory.
 const logFile = "criu.log"
 
-// startCRIU executes CRIU in the namespaces of a container whose first process is pid, as root of these and unconfined. The
-// directories that it needs are descriptors of mounts that are nowhere.
-func (c *container) startCRIU(pid int, o criuOptions) (*criuRun, error) {
+// startCRIU executes CRIU in the namespaces of the container, as root of these and unconfined, once the number of the
+// container's first process comes from first; it is closed if that is not to be. The directories that CRIU needs are
+// descriptors of mounts that are nowhere.
+func (c *container) startCRIU(first <-chan int, o criuOptions) (*criuRun, error) {
 	i, err := c.k.criu.find()
 	if err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func (c *container) startCRIU(pid int, o criuOptions) (*criuRun, error) {
 		r.end()
 		return nil, err
 	}
-	if r.process, err = startGuest(pid, g); err == nil {
+	if r.process, err = c.enterAs(g, first); err == nil {
 		err = r.process.await(o.serve)
 	}
 	if err != nil {
@@ -87,6 +88,25 @@ func (c *container) startCRIU(pid int, o criuOptions) (*criuRun, error) {
 	c.helper.Store(helper)
 	r.ended = func() { c.helper.CompareAndSwap(helper, 0) }
 	return r, nil
+}
+
+// enterAs has a guest enter the container. One that has a cgroup is there before the guest, which starts in that.
+func (c *container) enterAs(g *guest, first <-chan int) (p *guestProcess, err error) {
+	if g.cgroup == "" {
+		if p, err = startGuest(g); err != nil {
+			return nil, err
+		}
+	}
+	pid, ok := <-first
+	switch {
+	case !ok:
+		return p, errors.New("the container was not started")
+	case p == nil:
+		if p, err = startGuest(g); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.enter(pid)
 }
 
 // furnish gives the guest CRIU and the files that it needs: where the images are, where it works, where it keeps what it has

@@ -15,8 +15,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -36,14 +38,27 @@ static _Noreturn void fail(int stage) {
 	_exit(125);
 }
 
+// await_container returns a pidfd of the container's first process. This process was made while there was none yet.
+static int await_container(void) {
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec io = {&byte, 1};
+	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	int fd;
+	if (recvmsg(JOIN_REPORT_FD, &m, MSG_CMSG_CLOEXEC) <= 0 || !CMSG_FIRSTHDR(&m))
+		_exit(125); // there will be none
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+	return fd;
+}
+
 // enter becomes root of the container's ids. setns(2) with a pidfd needs Linux 5.8.
-static void enter(int flags) {
+static void enter(int pidfd, int flags) {
 	int kinds = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP;
-	if (setns(JOIN_PID_FD, kinds | (flags & JOIN_TIME ? CLONE_NEWTIME : 0)) < 0)
+	if (setns(pidfd, kinds | (flags & JOIN_TIME ? CLONE_NEWTIME : 0)) < 0)
 		fail(STAGE_JOIN);
 	(void)setgroups(0, NULL); // is denied to users with a single id, who have no others
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		fail(STAGE_USER);
+	close(pidfd);
 }
 
 // notify installs the filter, and gives its listener to the keeper.
@@ -87,7 +102,6 @@ static _Noreturn void become(int exe, char **argv) {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || unsetenv(JOIN_VARIABLE) < 0)
 		fail(STAGE_FORK);
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-	close(JOIN_PID_FD);
 	replace_null();
 	fcntl(JOIN_REPORT_FD, F_SETFD, FD_CLOEXEC);
 	notify();
@@ -98,7 +112,7 @@ static _Noreturn void become(int exe, char **argv) {
 
 static _Noreturn void join(int flags, int exe, char **argv) {
 	int status;
-	enter(flags);
+	enter(await_container(), flags);
 	pid_t child = fork();
 	if (child < 0)
 		fail(STAGE_FORK);

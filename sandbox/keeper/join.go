@@ -59,15 +59,8 @@ func (g *guest) close() {
 	}
 }
 
-// startGuest starts a guest of the container whose first process is pid. It returns when the guest was made, not when it is
-// being executed.
-func startGuest(pid int, g *guest) (*guestProcess, error) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open the container's first process: %w", err)
-	}
-	pidfd := os.NewFile(uintptr(fd), "pidfd")
-	defer pidfd.Close()
+// startGuest makes the process of a guest, which waits until it is told by enter which container is its own.
+func startGuest(g *guest) (*guestProcess, error) {
 	filter, err := memoryFile("filter", g.notify)
 	if err != nil {
 		return nil, err
@@ -79,7 +72,7 @@ func startGuest(pid int, g *guest) (*guestProcess, error) {
 	}
 	defer theirs.Close()
 	cmd := g.command()
-	cmd.ExtraFiles = append([]*os.File{theirs, pidfd, filter}, g.files...)
+	cmd.ExtraFiles = append([]*os.File{theirs, filter}, g.files...)
 	if err := g.start(cmd); err != nil {
 		ours.close()
 		return nil, fmt.Errorf("start CRIU: %w", err)
@@ -113,6 +106,19 @@ func (g *guest) start(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
+// enter tells the guest the first process of its container.
+func (p *guestProcess) enter(pid int) error {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("open the container's first process: %w", err)
+	}
+	defer func() { _ = unix.Close(pidfd) }()
+	if _, _, err := p.report.conn.WriteMsgUnix([]byte{'p'}, unix.UnixRights(pidfd), nil); err != nil {
+		return fmt.Errorf("send the container's first process to CRIU's: %w", err)
+	}
+	return nil
+}
+
 // await returns when the guest is being executed, or why it is not.
 func (p *guestProcess) await(serve func(listener *os.File)) error {
 	defer p.report.close()
@@ -134,6 +140,7 @@ func (p *guestProcess) await(serve func(listener *os.File)) error {
 
 // wait returns when the guest has ended. It is killed after the limit.
 func (p *guestProcess) wait(limit time.Duration) {
+	p.report.close() // for who still waits to be told its container
 	late := time.AfterFunc(limit, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
 	_ = p.cmd.Wait() // how it ended it has said otherwise

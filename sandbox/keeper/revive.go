@@ -19,18 +19,16 @@ import (
 type waker struct {
 	run     *criuRun
 	err     error
+	first   chan int      // gets the number of the container's first process
 	started chan struct{} // closed once run or err is there
 	hold    atomic.Bool   // no id is emulated as long as CRIU itself would be told
 	inherit []criu.Inherited
 }
 
-// callCRIU starts CRIU in a container whose namespaces and mounts are there, while its first process still gets ready.
-func (c *container) callCRIU(stdio []*os.File) (*waker, error) {
-	pid, err := c.first.Pid()
-	if err != nil {
-		return nil, fmt.Errorf("restore container %s: %w", c.displayName(), err)
-	}
-	w := &waker{started: make(chan struct{})}
+// callCRIU begins to start CRIU while the container is being made. It goes on when it gets to know the first process, whose
+// namespaces and mounts are there by then.
+func (c *container) callCRIU(stdio []*os.File) *waker {
+	w := &waker{first: make(chan int, 1), started: make(chan struct{})}
 	w.hold.Store(true)
 	o := criuOptions{images: c.source.snap.Images()}
 	for i, key := range c.source.detail.Tree.Streams {
@@ -43,9 +41,9 @@ func (c *container) callCRIU(stdio []*os.File) (*waker, error) {
 	c.emulateLater(&o, &w.hold)
 	go func() {
 		defer close(w.started)
-		w.run, w.err = c.startCRIU(pid, o)
+		w.run, w.err = c.startCRIU(w.first, o)
 	}()
-	return w, nil
+	return w
 }
 
 // reviveLimit is how long CRIU may take to bring processes back. It reads some 500 MB a second.
@@ -93,6 +91,7 @@ func (w *waker) end() {
 	if w == nil {
 		return
 	}
+	close(w.first)
 	<-w.started // until then it uses the streams
 	if w.run != nil {
 		go w.run.end()

@@ -98,6 +98,9 @@ func (c *container) launch(stdio []*os.File) error {
 		return err
 	}
 	defer console.close()
+	if c.asleep {
+		c.waker = c.callCRIU(stdio)
+	}
 	if c.lc, err = libcontainer.Create(filepath.Join(c.k.run, "state"), c.id, c.config); err != nil {
 		return fmt.Errorf("create container: %w", err)
 	}
@@ -111,9 +114,11 @@ func (c *container) launch(stdio []*os.File) error {
 		return err
 	}
 	if c.asleep {
-		if c.waker, err = c.callCRIU(stdio); err != nil {
-			return err
+		pid, err := c.first.Pid()
+		if err != nil {
+			return fmt.Errorf("restore container %s: %w", c.displayName(), err)
 		}
+		c.waker.first <- pid
 	}
 	if err := c.lc.Exec(); err != nil {
 		return fmt.Errorf("start container: %w", err)
