@@ -17,7 +17,7 @@ import (
 //
 // Errors: what CRIU misses; that there can be no namespaces.
 func (i *Installation) Check(ctx context.Context, self string, arguments ...string) error {
-	command := append(i.loaderArgs(i.Loader, i.Path, i.Libraries), "--no-default-config", "check", "--unprivileged")
+	command := append(i.loaderArgs(i.Loader, i.Path, "", i.Libraries), "--no-default-config", "check", "--unprivileged")
 	cmd := exec.CommandContext(ctx, self, append(arguments, command...)...)
 	cmd.Env = environment
 	cmd.SysProcAttr = &syscall.SysProcAttr{

@@ -65,18 +65,31 @@ func (i *Installation) open(c *Command, first int) error {
 		}
 		c.Files = append(c.Files, f)
 	}
-	c.args = i.loaderArgs("ld.so", descriptor(first), dirs)
+	preload := ""
+	if i.standIn != nil {
+		preload = descriptor(first + len(c.Files))
+		f, err := memoryFile(i.standIn)
+		if err != nil {
+			return err
+		}
+		c.Files = append(c.Files, f)
+	}
+	c.args = i.loaderArgs("ld.so", descriptor(first), preload, dirs)
 	return nil
 }
 
-// loaderArgs is a command line that has the loader start the binary, or the binary alone if it is static.
-func (i *Installation) loaderArgs(loader, binary string, dirs []string) []string {
+// loaderArgs is a command line that has the loader start the binary, or the binary alone if it is static. A library is
+// preloaded unless preload is empty (glibc 2.30).
+func (i *Installation) loaderArgs(loader, binary, preload string, dirs []string) []string {
 	if i.Loader == "" {
 		return []string{binary}
 	}
 	args := []string{loader}
 	if !isMusl(i.Loader) { // which has no cache
 		args = append(args, "--inhibit-cache")
+	}
+	if preload != "" {
+		args = append(args, "--preload", preload)
 	}
 	return append(args, "--library-path", strings.Join(dirs, ":"), binary)
 }

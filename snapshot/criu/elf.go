@@ -91,7 +91,10 @@ func (i *Installation) resolve() error {
 		return err
 	}
 	i.Loader = loader
-	i.Libraries, err = findLibraries(sysroot, program)
+	if i.Libraries, err = findLibraries(sysroot, program); err != nil || isMusl(loader) {
+		return err
+	}
+	i.standIn, err = standIn(path)
 	return err
 }
 

@@ -21,6 +21,9 @@ const Variable = "BIVOUAC_CRIU"
 const Remedy = "install CRIU 4.2 or newer (https://criu.org/Installation) and put it on PATH, or unpack its packages " +
 	"into a directory and name that in $" + Variable
 
+// firstExtra is the descriptor of the first of [exec.Cmd.ExtraFiles].
+const firstExtra = 3
+
 // startTimeout is how long "criu --version" may take.
 const startTimeout = 10 * time.Second
 
@@ -34,6 +37,8 @@ type Installation struct {
 	Libraries []string
 	// Identity changes when the binary is replaced: what is known of this installation may be kept under it.
 	Identity string
+
+	standIn []byte // see the function; nil without one
 }
 
 // The reasons why a file is not a usable CRIU, for [errors.Is].
@@ -138,7 +143,7 @@ func Open(ctx context.Context, path string) (*Installation, error) {
 	if err := i.resolve(); err != nil {
 		return nil, fmt.Errorf("%s %w: %w", path, ErrNoStart, err)
 	}
-	if i.Version, err = i.ask(ctx); err != nil {
+	if i.Version, err = i.askTwice(ctx); err != nil {
 		return nil, fmt.Errorf("%s %w: %w", path, ErrNoStart, err)
 	}
 	if i.Version.Less(Oldest) {
@@ -162,13 +167,33 @@ func identity(path string) (string, error) {
 	return fmt.Sprintf("%s %d:%d %d %d %d", path, st.Dev, st.Ino, st.Size, info.ModTime().UnixNano(), st.Ctim.Nano()), nil
 }
 
+// askTwice asks with the stand-in first, and does without it where CRIU does not start with it.
+func (i *Installation) askTwice(ctx context.Context) (Version, error) {
+	if i.standIn != nil {
+		if v, err := i.ask(ctx); err == nil {
+			return v, nil
+		}
+		i.standIn = nil
+	}
+	return i.ask(ctx)
+}
+
 // ask runs "criu --version".
 func (i *Installation) ask(ctx context.Context) (Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	args := append(i.loaderArgs(i.Loader, i.Path, i.Libraries), "--no-default-config", "--version")
+	preload, files := "", []*os.File(nil)
+	if i.standIn != nil {
+		f, err := memoryFile(i.standIn)
+		if err != nil {
+			return Version{}, err
+		}
+		defer func() { _ = f.Close() }()
+		preload, files = descriptor(firstExtra), []*os.File{f}
+	}
+	args := append(i.loaderArgs(i.Loader, i.Path, preload, i.Libraries), "--no-default-config", "--version")
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = environment
+	cmd.Env, cmd.ExtraFiles = environment, files
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
