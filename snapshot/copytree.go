@@ -249,10 +249,3 @@ func (c *copier) fill(dst, src int, st *status, n *node) (err error) {
 	c.bytes.Add(size)
 	return n.describe(dst)
 }
-
-// Move gives the directory src the name dst, which is an empty directory or nothing.
-//
-// Errors: EXDEV if they are on different file systems, and others of rename(2).
-func Move(dst, src string) error {
-	return coded(unix.Rename(src, dst), "move %s to %s", src, dst) // os.Rename refuses a directory that is there
-}

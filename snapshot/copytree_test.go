@@ -261,15 +261,3 @@ func swap(from, outside string) {
 		_ = os.Rename(kept+".aside", kept)
 	}
 }
-
-func TestMove(t *testing.T) {
-	top := t.TempDir()
-	from, to := plant(t, top+"/from", "file a b"), plant(t, top+"/to")
-	check(t, Move(to, from))
-	if _, err := os.Stat(to + "/a"); err != nil {
-		t.Error(err)
-	}
-	if err := Move("/dev/shm/never", to); !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EACCES) {
-		t.Errorf("got %v", err)
-	}
-}

@@ -26,7 +26,7 @@
 //
 //	d, err := store.Draft(ctx, parent) // parent is nil for a container that was made from an image
 //	defer d.Discard()                  // does nothing once it is published
-//	... fill d.Layer(), d.Images(), d.Tree(0) by CopyTree or Move
+//	... fill d.Layer(), d.Images(), d.Tree(0) by CopyTree
 //	sn, err := d.Finish(meta)          // good for clones, not listed
 //	... hold, err := sn.Hold(); mount the image's layers and sn.Layers(); hold.Release()
 //	err = sn.Publish()
