@@ -92,14 +92,14 @@ criu_fits() {
 # find_criu has BIVOUAC_CRIU name a CRIU that is new enough: that which it names already, the machine's, or one that was
 # unpacked. It fails if there is none; BIVOUAC_E2E_NO_CRIU then is the reason for which tests are skipped.
 find_criu() {
-  local file
+  local found
   if [[ -n ${BIVOUAC_CRIU:-} ]]; then
     criu_fits "$BIVOUAC_CRIU" || die "BIVOUAC_CRIU names no CRIU $criu_wanted or newer: $BIVOUAC_CRIU"
     return
   fi
-  for file in "$(command -v criu)" "$corpus/criu/usr/sbin/criu" "$(own_criu)/usr/sbin/criu"; do
-    criu_fits "$file" || continue
-    export BIVOUAC_CRIU=$file
+  for found in "$(command -v criu)" "$corpus/criu/usr/sbin/criu" "$(own_criu)/usr/sbin/criu"; do
+    criu_fits "$found" || continue
+    export BIVOUAC_CRIU=$found
     unset BIVOUAC_E2E_NO_CRIU
     return
   done
