@@ -80,13 +80,18 @@ func (s *server) create(ctx context.Context, k *keeper, m *wire.Message) outcome
 		return outcome{err: err}
 	}
 	c, err := k.create(ctx, &r.Spec, s.asker(ctx, m.ID))
+	return s.made(ctx, k, m.ID, c, err)
+}
+
+// made answers the request id with the container that was made for it.
+func (s *server) made(ctx context.Context, k *keeper, id uint64, c *container, err error) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
 	c.warn(k.show(c))
-	s.remember(m.ID, c)
+	s.remember(id, c)
 	if ctx.Err() != nil { // cancelled before it could be found
-		return outcome{err: ctx.Err(), clean: func() { _ = s.discard(m.ID) }}
+		return outcome{err: ctx.Err(), clean: func() { _ = s.discard(id) }}
 	}
 	return outcome{body: c.info()}
 }

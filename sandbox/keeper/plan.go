@@ -13,8 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // plan is what a container's first process does once libcontainer has confined it. See init.h.
@@ -42,16 +40,7 @@ func (p *plan) file() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.MemfdCreate("plan", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("create plan: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "plan")
-	if _, err := f.Write(text); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("write plan: %w", err)
-	}
-	return f, nil
+	return memoryFile("plan", text)
 }
 
 func (p *plan) encode() ([]byte, error) {

@@ -30,15 +30,7 @@ func (s *server) restore(ctx context.Context, k *keeper, m *wire.Message) outcom
 		return outcome{err: err}
 	}
 	c, err := k.clone(ctx, sn, &r.Spec, k.imageBy(s.asker(ctx, m.ID)))
-	if err != nil {
-		return outcome{err: err}
-	}
-	c.warn(k.show(c))
-	s.remember(m.ID, c)
-	if ctx.Err() != nil { // cancelled before it could be found
-		return outcome{err: ctx.Err(), clean: func() { _ = s.discard(m.ID) }}
-	}
-	return outcome{body: c.info()}
+	return s.made(ctx, k, m.ID, c, err)
 }
 
 // clone makes a container from a snapshot.

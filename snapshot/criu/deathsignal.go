@@ -1,7 +1,6 @@
 package criu
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 
@@ -27,30 +26,16 @@ func ClearDeathSignal(dir string) error {
 		return err
 	}
 	for _, thread := range all[0].Threads {
-		if err := clearDeathSignal(root, "core-"+strconv.Itoa(thread)+".img"); err != nil {
+		if err := editCore(root, "core-"+strconv.Itoa(thread)+".img", withoutDeathSignal); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func clearDeathSignal(root *os.Root, name string) error {
-	entry, err := readCore(root, name)
-	if err != nil {
-		return err
-	}
-	cleared, found, err := withoutDeathSignal(entry)
-	if err != nil {
-		return fmt.Errorf("edit %s: %w", name, err)
-	}
-	if !found {
-		return nil
-	}
-	return writeImage(root, name, coreMagic, cleared)
-}
-
-// withoutDeathSignal returns a core_entry without the signal, and whether there was one. All else in it stays.
-func withoutDeathSignal(core []byte) (out []byte, found bool, err error) {
+// withoutDeathSignal returns a core_entry without the signal, or nil if there is none. All else in it stays.
+func withoutDeathSignal(core []byte) (out []byte, err error) {
+	found := false
 	err = eachField(core, func(f field) error {
 		if f.number != fieldThread {
 			out = append(out, f.raw...)
@@ -68,5 +53,8 @@ func withoutDeathSignal(core []byte) (out []byte, found bool, err error) {
 		out = protowire.AppendBytes(protowire.AppendTag(out, fieldThread, protowire.BytesType), thread)
 		return err
 	})
-	return out, found, err
+	if err != nil || !found {
+		return nil, err
+	}
+	return out, nil
 }

@@ -114,19 +114,22 @@ func seccompEntry(filter []byte, flags uint32) []byte {
 }
 
 // addToCore has a process use the first filter of seccomp.img.
-func addToCore(root *os.Root, name string) error {
+func addToCore(root *os.Root, name string) error { return editCore(root, name, filterCore) }
+
+// editCore replaces the one entry of a process's or thread's image, unless edit returns nil.
+func editCore(root *os.Root, name string, edit func(core []byte) ([]byte, error)) error {
 	entry, err := readCore(root, name)
 	if err != nil {
 		return err
 	}
-	filtered, err := filterCore(entry)
+	edited, err := edit(entry)
 	if err != nil {
 		return fmt.Errorf("edit %s: %w", name, err)
 	}
-	if filtered == nil {
+	if edited == nil {
 		return nil
 	}
-	return writeImage(root, name, coreMagic, filtered)
+	return writeImage(root, name, coreMagic, edited)
 }
 
 // readCore reads the one entry of a process's or thread's image.
