@@ -34,7 +34,7 @@ func writeLayout(t *testing.T, dir string, images map[string]v1.Image) {
 }
 
 // pack makes a tar of a directory.
-func pack(t *testing.T, dir, file string) {
+func packFiles(t *testing.T, dir, file string) {
 	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -48,8 +48,8 @@ func TestPullFromLayout(t *testing.T) {
 	a, b := imageOf(t, packedGzip, smallTree), imageOf(t, packedZstd, smallTree, tree{"file last y"})
 	writeLayout(t, dir+"/two", map[string]v1.Image{"a": a, "h.io/b:1": b})
 	writeLayout(t, dir+"/one", map[string]v1.Image{"b": b})
-	pack(t, dir+"/two", dir+"/two.tar")
-	pack(t, dir+"/one", dir+"/one.tar")
+	packFiles(t, dir+"/two", dir+"/two.tar")
+	packFiles(t, dir+"/one", dir+"/one.tar")
 	content, err := os.ReadFile(dir + "/one.tar")
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func TestImportAgainWhenChanged(t *testing.T) {
 	for i, lines := range []tree{{"file last 1"}, {"file last 2"}} {
 		layout := filepath.Join(dir, string(rune('a'+i)))
 		writeLayout(t, layout, map[string]v1.Image{"x": imageOf(t, packedGzip, lines)})
-		pack(t, layout, dir+"/x.tar")
+		packFiles(t, layout, dir+"/x.tar")
 		img := pullNow(t, s, ref, PullOptions{})
 		if content, err := os.ReadFile(img.Layers[0] + "/last"); err != nil || string(content) != lines[0][len("file last "):] {
 			t.Errorf("%q, %v", content, err)

@@ -111,7 +111,7 @@ func TestPullWithCredentials(t *testing.T) {
 				if c.ok && err != nil || !c.ok && !errors.Is(err, Unauthorized) {
 					t.Errorf("error %v", err)
 				}
-				if !c.ok && !strings.Contains(err.Error(), "`docker login "+r.host()+"`") {
+				if !c.ok && !strings.Contains(err.Error(), "`bivouac login "+r.host()+"`") {
 					t.Errorf("error %v", err)
 				}
 			})

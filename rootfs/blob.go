@@ -114,9 +114,9 @@ func consumeAll(down *download, r io.Reader, consume func(io.Reader) error) erro
 }
 
 // discard removes a file after a failure, unless a later pull can continue it: the failure was the network's, or
-// somebody lost patience.
+// somebody lost patience. Where another download found the disk full, it only takes room.
 func (s *Store) discard(path string, down *download, err error) error {
-	if down == nil || down.offset == 0 && !down.resumed() || !continuable(err) {
+	if down == nil || down.offset == 0 && !down.resumed() || !continuable(err) || errors.Is(context.Cause(down.ctx), NoSpace) {
 		err = errors.Join(err, ignore(os.Remove(path), fs.ErrNotExist))
 	}
 	return s.full(err)

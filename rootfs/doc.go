@@ -12,6 +12,7 @@
 //	layers/MAP/tmp/              layers being unpacked
 //	partial/                     blobs being downloaded; what a killed pull left is continued by the next one
 //	locks/                       one flock(2)ed file for each thing that somebody works on
+//	leases/                      what running processes need, a flock(2)ed file each; locked itself by who adds or removes
 //	tmp/                         files about to be renamed into place
 //
 // What has its final name is complete: everything is written under another name, checked, and renamed. That holds for

@@ -106,6 +106,7 @@ func (s *dockerSource) make(ctx context.Context, image dockerImage) error {
 	return nil
 }
 
+// describe is the descriptor of content.
 func describe(mediaType string, content []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
 }
@@ -118,7 +119,7 @@ func (s *dockerSource) layer(ctx context.Context, name string, diffID digest.Dig
 	}
 	defer file.Close()
 	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: diffID, Size: file.Size()}
-	head, err := magic(file)
+	head, err := magic(file, len(zstdMagic))
 	switch {
 	case err != nil:
 		return d, err

@@ -19,8 +19,9 @@ import (
 // endpoint is a repository of one registry, with the credentials for it.
 type endpoint struct {
 	place
-	net  *network
-	auth authn.Keychain
+	net    *network
+	auth   authn.Keychain
+	scopes []string // of a bearer's token; none means to pull from repo
 
 	mu sync.Mutex
 	rt http.RoundTripper // nil until the first login
@@ -45,7 +46,11 @@ func (e *endpoint) login(ctx context.Context) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.rt, err = transport.NewWithContext(ctx, e.repo.Registry, auth, e.net, []string{e.repo.Scope(transport.PullScope)})
+	scopes := e.scopes
+	if scopes == nil {
+		scopes = []string{e.repo.Scope(transport.PullScope)}
+	}
+	e.rt, err = transport.NewWithContext(ctx, e.repo.Registry, auth, e.net, scopes)
 	return e.rt, err
 }
 

@@ -71,12 +71,13 @@ func explainAnswer(answer *transport.Error, host string) error {
 	why := diagnosis(answer)
 	switch answer.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fail(Unauthorized, "log in with `docker login "+host+"` or `podman login "+host+"`; "+
-			"check also that the name is right", "ask registry %s: access refused: %s", host, why)
+		return fail(Unauthorized, "log in with `bivouac login "+host+"`; check also that the name is right", "ask registry %s: access refused: %s", host, why)
 	case http.StatusNotFound:
 		return fail(NotFound, "check name and tag", "ask registry %s: not found: %s", host, why)
 	case http.StatusTooManyRequests:
 		return fail(RateLimited, "try again later, or log in for a higher limit", "ask registry %s: %s", host, why)
+	case http.StatusRequestEntityTooLarge:
+		return fail(TooLarge, "have it, or the proxy before it, take more", "ask registry %s: it refuses content of that size: %s", host, why)
 	}
 	return fail(Unreachable, "", "ask registry %s: %s", host, why)
 }

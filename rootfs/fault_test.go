@@ -183,7 +183,7 @@ func TestPullTellsWhy(t *testing.T) {
 	}{
 		{"unknown", answer(404, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest\u001b[31m\nunknown"}]}`), PullOptions{}, NotFound, "not found: manifest [31m unknown; check name and tag"},
 		{"no page", answer(404, "<html>nothing</html>"), PullOptions{}, NotFound, "not found: Not Found"},
-		{"refused", answer(401, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`), PullOptions{}, Unauthorized, "docker login"},
+		{"refused", answer(401, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`), PullOptions{}, Unauthorized, "bivouac login"},
 		{"denied", answer(403, `{"errors":[{"code":"DENIED"}]}`), PullOptions{}, Unauthorized, "DENIED"},
 		{"limited", answer(429, `{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}`), PullOptions{}, RateLimited, "slow down"},
 		{"broken", answer(501, "no"), PullOptions{}, Unreachable, "Not Implemented"},

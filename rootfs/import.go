@@ -32,7 +32,7 @@ func (s *Store) importArchive(ctx context.Context, ref Reference, o PullOptions)
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
-	src, err := s.openArchive(ref, stamp)
+	src, err := s.openArchive(ctx, ref, stamp)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +75,12 @@ func unreadable(ref Reference, err error) error {
 	return fail(BadArchive, "", "read %s: %w", ref.Path, err)
 }
 
-func (s *Store) openArchive(ref Reference, stamp string) (source, error) {
+func (s *Store) openArchive(ctx context.Context, ref Reference, stamp string) (source, error) {
 	annotations := map[string]string{annotationFrom: ref.String(), annotationStamp: stamp}
 	if ref.Transport == OCI {
 		return &layoutSource{ref: ref, files: dirFiles(ref.Path), annotations: annotations}, nil
 	}
-	files, err := s.openTar(ref)
+	files, err := s.openTar(ctx, ref)
 	if err != nil {
 		return nil, err
 	}

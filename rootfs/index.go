@@ -28,6 +28,7 @@ const (
 	annotationAsked = "run.bivouac.platform"   // platform for which it was chosen, if another one than its own
 	annotationFrom  = "run.bivouac.source"     // archive or layout that it was imported from
 	annotationStamp = "run.bivouac.stamp"      // that file's identity at that time
+	annotationLocal = "run.bivouac.local"      // set while no registry is known to have it under the name
 )
 
 // index reads index.json. Without a file the store is empty.
@@ -50,6 +51,12 @@ func (s *Store) index() (ocispec.Index, error) {
 
 // register makes entry the image of its name and platform.
 func (s *Store) register(ctx context.Context, entry ocispec.Descriptor) error {
+	return s.edit(ctx, func(entries []ocispec.Descriptor) ([]ocispec.Descriptor, error) { return replace(entries, entry), nil })
+}
+
+// edit changes the entries while nobody else does. They are f's own to change; where they come back as they were, nothing is
+// written.
+func (s *Store) edit(ctx context.Context, f func(entries []ocispec.Descriptor) ([]ocispec.Descriptor, error)) error {
 	lock, err := s.lock(ctx, "index", nil)
 	if err != nil {
 		return err
@@ -60,7 +67,9 @@ func (s *Store) register(ctx context.Context, entry ocispec.Descriptor) error {
 		return err
 	}
 	before := slices.Clone(index.Manifests)
-	index.Manifests = replace(index.Manifests, entry)
+	if index.Manifests, err = f(index.Manifests); err != nil {
+		return err
+	}
 	if slices.EqualFunc(before, index.Manifests, sameEntry) {
 		return nil
 	}

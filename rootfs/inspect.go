@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -58,7 +57,7 @@ func (s *Store) Inspect(name, platform string) (Inspection, error) {
 		return Inspection{}, err
 	}
 	if entry == nil {
-		return Inspection{}, fail(NotFound, "get it with `bivouac pull "+name+"`", "find image %s in store %s: there is none", name, s.dir)
+		return Inspection{}, s.notHere(name)
 	}
 	return s.inspect(index, *entry)
 }
@@ -83,7 +82,7 @@ func (s *Store) inspect(index ocispec.Index, entry ocispec.Descriptor) (Inspecti
 	return found, nil
 }
 
-// otherNames lists all names under which the store has a manifest.
+// otherNames lists all names under which the store has a manifest, and under which a registry is known to have it.
 func otherNames(index ocispec.Index, manifest digest.Digest) (tags, digests []string) {
 	tags, digests = []string{}, []string{}
 	for _, d := range index.Manifests {
@@ -93,7 +92,7 @@ func otherNames(index ocispec.Index, manifest digest.Digest) (tags, digests []st
 		if named, err := splitName(nameOf(d)); err == nil && named.Tag != "" {
 			tags = append(tags, named.familiarName()+":"+named.Tag)
 		}
-		if repo, err := splitName(d.Annotations[annotationRepo]); err == nil {
+		if repo, err := splitName(d.Annotations[annotationRepo]); err == nil && d.Annotations[annotationLocal] == "" {
 			digests = append(digests, repo.familiarName()+"@"+rootOf(d))
 		}
 	}
@@ -111,32 +110,6 @@ func (s *Store) lookUp(index ocispec.Index, name string, want ocispec.Platform) 
 	return s.byID(index, name, want)
 }
 
-// minID is how many characters of an id must be given.
-const minID = 4
-
-// byID compares with manifests and roots first, which needs no file, and then with configurations.
-func (s *Store) byID(index ocispec.Index, id string, want ocispec.Platform) (*ocispec.Descriptor, error) {
-	prefix := strings.TrimPrefix(id, "sha256:")
-	if len(prefix) < minID || strings.Trim(prefix, "0123456789abcdef") != "" {
-		return nil, nil
-	}
-	var found *ocispec.Descriptor
-	for i, d := range index.Manifests {
-		if !fits(d, want) || !s.hasID(d, prefix) || found != nil && found.Digest == d.Digest {
-			continue
-		}
-		if found != nil {
-			return nil, fail(BadReference, "give more of it", "find image %s: several ids begin so", id)
-		}
-		found = &index.Manifests[i]
-	}
-	return found, nil
-}
-
-func (s *Store) hasID(d ocispec.Descriptor, prefix string) bool {
-	if strings.HasPrefix(d.Digest.Encoded(), prefix) || strings.HasPrefix(rootOf(d), "sha256:"+prefix) {
-		return true
-	}
-	_, img, err := s.read(d)
-	return err == nil && strings.HasPrefix(img.ID.Encoded(), prefix)
+func (s *Store) notHere(name string) error {
+	return fail(NotFound, "get it with `bivouac pull "+name+"`", "find image %s in store %s: there is none", name, s.dir)
 }

@@ -84,8 +84,8 @@ func readAuthFile(path string) (*configfile.ConfigFile, error) {
 
 func (k keychain) lookUp(path string, file *configfile.ConfigFile, target authn.Resource) *authn.AuthConfig {
 	for _, key := range pathKeys(target) {
-		if found, ok := file.AuthConfigs[key]; ok {
-			return asAuthn(found)
+		if found := asAuthn(file.AuthConfigs[key]); found != nil { // beside a helper, Docker has empty entries
+			return found
 		}
 	}
 	found, err := k.ask(file, hostKey(target))

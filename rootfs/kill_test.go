@@ -86,7 +86,7 @@ func killAt(t *testing.T, dir, name string, n int64) (killed bool) {
 	}
 	s := openStoreIn(t, dir)
 	fsck(t, s)
-	if img, err := s.local(mustParse(t, name), PullOptions{}); err != nil || img != nil && !complete(img) {
+	if img, err := s.local(t.Context(), mustParse(t, name), PullOptions{}); err != nil || img != nil && !complete(img) {
 		t.Errorf("right after: %+v, %v", img, err)
 	}
 	img, err := s.Pull(context.Background(), mustParse(t, name), PullOptions{Policy: Always})

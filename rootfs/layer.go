@@ -184,7 +184,11 @@ func (l *layer) publish() error {
 
 // named says which layer a failure is about, and what kind of failure it is.
 func (l *layer) named(err error) error {
-	err = fmt.Errorf("unpack layer %s: %w", l.d.Digest, err)
+	return l.store.unpacking(fmt.Errorf("unpack layer %s: %w", l.d.Digest, err))
+}
+
+// unpacking gives a failure to unpack its code.
+func (s *Store) unpacking(err error) error {
 	var unmapped *unpack.UnmappedIDError
 	for _, kind := range []struct {
 		is   bool
@@ -202,7 +206,7 @@ func (l *layer) named(err error) error {
 			return &Error{Code: kind.code, Err: err}
 		}
 	}
-	return l.store.full(err)
+	return s.full(err)
 }
 
 // removeIfThere removes a tree of foreign owners and modes.

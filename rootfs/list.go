@@ -13,12 +13,14 @@ type Summary struct {
 	Name       string        // full name; of imported images where from; of others repository and digest
 	Repository string        // as Docker shows it, "alpine"; "<none>" if there is none
 	Tag        string        // likewise
+	Named      bool          // by a name, or by where it was imported from
 	ID         digest.Digest // of the configuration
 	Digest     digest.Digest // what the registry gives for the name: of the index, if it is for several platforms
 	Platform   string        // os/arch[/variant]
 	Created    time.Time     // zero if the image does not say
 	Size       int64         // of the compressed layers and the configuration, in bytes
 	Layers     int
+	Labels     map[string]string
 }
 
 // List returns the images of the store in the order in which they came. It needs no id mapping. Images that another
@@ -42,8 +44,9 @@ func (s *Store) List() ([]Summary, error) {
 
 func summarize(entry ocispec.Descriptor, manifest ocispec.Manifest, img *Image) Summary {
 	sum := Summary{Name: img.Name, ID: img.ID, Digest: digest.Digest(rootOf(entry)), Platform: platformName(img.Config.Platform),
-		Size: compressedSize(manifest), Layers: len(manifest.Layers)}
+		Size: compressedSize(manifest), Layers: len(manifest.Layers), Labels: img.Config.Config.Labels}
 	sum.Repository, sum.Tag = familiarParts(entry)
+	sum.Named = named(entry)
 	if img.Config.Created != nil {
 		sum.Created = *img.Config.Created
 	}

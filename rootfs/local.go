@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 
@@ -45,7 +46,7 @@ func means(d ocispec.Descriptor, ref Reference) bool {
 
 // local returns an image if all that is needed to run it is in the store, unpacked for this id mapping; else nil.
 // It is on the way of every `bivouac run`: no network, no other files than those of the image.
-func (s *Store) local(ref Reference, o PullOptions) (*Image, error) {
+func (s *Store) local(ctx context.Context, ref Reference, o PullOptions) (*Image, error) {
 	want, err := o.platform()
 	if err != nil {
 		return nil, err
@@ -54,14 +55,18 @@ func (s *Store) local(ref Reference, o PullOptions) (*Image, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	return s.load(entry, o.IgnoreChownErrors)
+	return s.loadOrUnpack(ctx, entry, o)
 }
 
-// load reads the image of an entry. It returns nil if anything is missing or damaged: a pull will mend it.
+// load reads the image of an entry, and notes that this process needs it. It returns nil if anything is missing or damaged:
+// a pull will mend it.
 func (s *Store) load(entry ocispec.Descriptor, reowned bool) (*Image, error) {
-	_, img, err := s.read(entry)
+	manifest, img, err := s.read(entry)
 	if err != nil {
 		return nil, missing(err)
+	}
+	if err := s.hold(imageKeys(entry, manifest, img.Config.RootFS.DiffIDs)...); err != nil {
+		return nil, err
 	}
 	hides := false
 	for i, id := range img.Config.RootFS.DiffIDs {

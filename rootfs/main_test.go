@@ -56,6 +56,7 @@ func isolated(run func() int) int {
 // child is a pull in a process of its own.
 type child struct {
 	Dir, Ref  string
+	Load      string // archive to load instead of pulling Ref
 	KillAt    int64  // number of the step at which it kills itself; 0 for none
 	Mount     string // file system of Dir, mounted in a user and mount namespace; empty for none
 	MountData string
@@ -142,11 +143,27 @@ func pullChild(c child) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Load != "" {
+		return loadChild(s, c.Load)
+	}
 	ref, err := ParseReference(c.Ref)
 	if err != nil {
 		return nil, err
 	}
 	return s.Pull(context.Background(), ref, PullOptions{Policy: Always})
+}
+
+func loadChild(s *Store, path string) (*Image, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	images, err := s.Load(context.Background(), file, LoadOptions{Name: path})
+	if err != nil {
+		return nil, err
+	}
+	return images[0], nil
 }
 
 func answer(path string, r reply) int {
@@ -195,7 +212,7 @@ func openStore(t *testing.T) *Store {
 	return openStoreIn(t, filepath.Join(t.TempDir(), "store"))
 }
 
-func openStoreIn(t *testing.T, dir string) *Store {
+func openStoreIn(t testing.TB, dir string) *Store {
 	t.Helper()
 	s, err := Open(dir, StoreOptions{IDs: singleIDs})
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 // network is how registries are reached: with the certificates for each host, with patience, and over plain http only
 // where that is allowed. It is an http.RoundTripper.
 type network struct {
-	plainHTTP bool   // for all hosts
-	caFile    string // for all hosts
+	plainHTTP bool          // for all hosts
+	caFile    string        // for all hosts
+	answerIn  time.Duration // how long a request may wait for its answer
 	conf      *registriesConf
 	report    *reporter
 
@@ -26,7 +27,7 @@ func newNetwork(o PullOptions, report *reporter) (*network, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &network{plainHTTP: o.PlainHTTP, caFile: o.caFile(), conf: conf, report: report,
+	return &network{plainHTTP: o.PlainHTTP, caFile: o.caFile(), answerIn: time.Minute, conf: conf, report: report,
 		hosts: map[string]http.RoundTripper{}}, nil
 }
 
@@ -80,7 +81,7 @@ func (n *network) host(host string) (http.RoundTripper, error) {
 		ForceAttemptHTTP2:     true,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   20 * time.Second,
-		ResponseHeaderTimeout: 60 * time.Second,
+		ResponseHeaderTimeout: n.answerIn,
 		ExpectContinueTimeout: time.Second,
 		IdleConnTimeout:       30 * time.Second,
 		MaxIdleConnsPerHost:   parallelLayers,

@@ -17,7 +17,9 @@ const parallelLayers = 3
 
 // Pull returns the image that ref names, its blobs in the store and its layers unpacked. What is there already is not
 // fetched again, also of an earlier pull that was killed. Images of layouts and archives are copied into the store, and
-// again when the file has changed; directories and the host are used as they are.
+// again when the file has changed; directories and the host are used as they are. An id is looked up in the store alone,
+// whatever the policy: it never comes to mean another image. The beginning of one is taken for an id, unless the policy is
+// Always, if the store has no such name but an image with such an id.
 //
 // Errors: any Code but BadReference.
 func (s *Store) Pull(ctx context.Context, ref Reference, o PullOptions) (*Image, error) {
@@ -41,11 +43,17 @@ func (s *Store) Pull(ctx context.Context, ref Reference, o PullOptions) (*Image,
 }
 
 func (s *Store) pull(ctx context.Context, ref Reference, o PullOptions) (*Image, error) {
+	if ref.Transport == Stored {
+		return s.pullStored(ctx, ref, o)
+	}
 	if ref.Transport != Registry {
 		return s.importArchive(ctx, ref, o)
 	}
 	if o.Policy != Always {
-		img, err := s.local(ref, o)
+		img, err := s.local(ctx, ref, o)
+		if err == nil && img == nil && ref.mayBeID() {
+			img, err = s.localByID(ctx, ref.familiarName(), o)
+		}
 		if err != nil || img != nil {
 			return img, err
 		}
@@ -113,6 +121,9 @@ func (p *pull) run(ctx context.Context) (_ *Image, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.store.hold(imageKeys(d, manifest, config.RootFS.DiffIDs)...); err != nil {
+		return nil, err
+	}
 	if err := p.layers(ctx, manifest, config); err != nil {
 		return nil, err
 	}
@@ -135,6 +146,9 @@ const maxNesting = 4
 
 // manifest descends to the manifest for the platform that is wanted, and stores it and each index on the way.
 func (p *pull) manifest(ctx context.Context, d ocispec.Descriptor, depth int) (ocispec.Descriptor, ocispec.Manifest, error) {
+	if err := p.store.hold(blobKey(d.Digest)); err != nil {
+		return d, ocispec.Manifest{}, err
+	}
 	content, err := p.document(ctx, d)
 	if err != nil {
 		return d, ocispec.Manifest{}, err
@@ -194,6 +208,9 @@ func (p *pull) config(ctx context.Context, m ocispec.Manifest) (config ocispec.I
 	if m.Config.Size > maxConfig {
 		return config, fail(TooLarge, "", "configuration %s has %d bytes, more than %d", m.Config.Digest, m.Config.Size, maxConfig)
 	}
+	if err := p.store.hold(blobKey(m.Config.Digest)); err != nil {
+		return config, err
+	}
 	content, err := p.store.readBlob(m.Config)
 	if err != nil {
 		if content, err = p.fetchConfig(ctx, m.Config); err != nil {
@@ -232,9 +249,15 @@ func (p *pull) layers(ctx context.Context, m ocispec.Manifest, config ocispec.Im
 }
 
 func (p *pull) unpackOptions() unpack.Options {
-	ids := p.store.ids
-	o := unpack.Options{Single: ids.Single, IgnoreChownErrors: p.o.IgnoreChownErrors,
-		Budget: unpack.NewBudget(p.o.MaxUnpackedSize)}
+	o := p.store.unpackOptions()
+	o.IgnoreChownErrors, o.Budget = p.o.IgnoreChownErrors, unpack.NewBudget(p.o.MaxUnpackedSize)
+	return o
+}
+
+// unpackOptions are those that the id mapping decides.
+func (s *Store) unpackOptions() unpack.Options {
+	ids := s.ids
+	o := unpack.Options{Single: ids.Single}
 	if !ids.Single && ids.MaxUID > 0 && ids.MaxGID > 0 {
 		o.UIDs = unpack.IDRanges{{Size: ids.MaxUID + 1}}
 		o.GIDs = unpack.IDRanges{{Size: ids.MaxGID + 1}}

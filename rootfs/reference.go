@@ -18,6 +18,7 @@ const (
 	DockerArchive Transport = "docker-archive" // docker-archive:FILE[:NAME[:TAG]]
 	Rootfs        Transport = "rootfs"         // rootfs:DIR, a directory that is a root file system
 	Host          Transport = "host"           // host:, the machine's own root
+	Stored        Transport = "sha256"         // [sha256:]ID, an image of the store by its whole id
 )
 
 // Reference names an image. It is a plain value; two references are equal if they name the same by the same means.
@@ -26,7 +27,7 @@ type Reference struct {
 
 	Domain     string        // registry's host and port; of Registry alone, as the next two
 	Repository string        // "library/alpine"
-	Digest     digest.Digest // empty if the name had none
+	Digest     digest.Digest // empty if the name had none; of Stored the id
 	Short      bool          // written without a registry, which Domain then is the default of
 
 	Path string // directory or file of the other transports, cleaned
@@ -38,6 +39,9 @@ type Reference struct {
 //
 // Errors: BadReference.
 func ParseReference(s string) (Reference, error) {
+	if hex := strings.TrimPrefix(s, "sha256:"); len(hex) == 64 && isHex(hex) {
+		return Reference{Transport: Stored, Digest: digest.NewDigestFromEncoded(digest.SHA256, hex)}, nil
+	}
 	transport, rest, _ := strings.Cut(s, ":")
 	switch t := Transport(transport); t {
 	case OCI, OCIArchive, DockerArchive:
@@ -89,6 +93,8 @@ func (r Reference) String() string {
 		return r.familiar()
 	case Rootfs, Host:
 		return string(r.Transport) + ":" + r.Path
+	case Stored:
+		return r.Digest.String()
 	}
 	if r.Tag == "" {
 		return string(r.Transport) + ":" + r.Path
@@ -138,6 +144,12 @@ func (r Reference) suffixed(name string) string {
 	return name
 }
 
+// mayBeID is true for a name that may be meant as the beginning of an id.
+func (r Reference) mayBeID() bool {
+	name := r.familiarName()
+	return r.Short && r.Digest == "" && r.Tag == defaultTag && len(name) >= minID && isHex(name)
+}
+
 // stored is the name under which the store keeps an image: beside a digest the tag says nothing.
 func (r Reference) stored() string {
 	if r.Digest != "" {
@@ -152,4 +164,12 @@ func (r Reference) WithDir(dir string) Reference {
 		r.Path = filepath.Join(dir, r.Path)
 	}
 	return r
+}
+
+// Familiar is the name as people write it, without Docker's defaults but with the tag; String for other transports.
+func (r Reference) Familiar() string {
+	if r.Transport != Registry {
+		return r.String()
+	}
+	return r.suffixed(r.familiarName())
 }

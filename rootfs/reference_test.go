@@ -29,6 +29,8 @@ func TestParseReference(t *testing.T) {
 		"docker-archive:./a.tar:x:1": {Transport: DockerArchive, Path: "a.tar", Tag: "x:1"},
 		"rootfs:/srv/a:b":            {Transport: Rootfs, Path: "/srv/a:b"},
 		"host:":                      {Transport: Host},
+		someDigest:                   {Transport: Stored, Digest: someDigest},
+		someDigest[len("sha256:"):]:  {Transport: Stored, Digest: someDigest},
 	} {
 		got, err := ParseReference(s)
 		if err != nil || got != want {
@@ -43,7 +45,7 @@ func TestParseReference(t *testing.T) {
 func TestParseReferenceErrors(t *testing.T) {
 	for _, s := range []string{"", "UPPER", "a b", "x:", "x@sha256:12", "oci:", "oci-archive:", "docker-archive::x", "rootfs:", "host:x", "host",
 		"docker-daemon:x", "containers-storage:x", "docker://", "http://x.y/z", strings.Repeat("a", 300), "-x", "rootfs:a\x00b",
-		strings.TrimPrefix(someDigest, "sha256:")} {
+		"docker://" + strings.TrimPrefix(someDigest, "sha256:")} {
 		if got, err := ParseReference(s); s != "host" && !errors.Is(err, BadReference) {
 			t.Errorf("%q: got %+v, %v", s, got, err)
 		}

@@ -25,14 +25,14 @@ var firstPause = 250 * time.Millisecond
 // roundTripPatiently repeats requests that a registry was too busy for or that the network swallowed. The answer of the
 // last try is the answer.
 func roundTripPatiently(t http.RoundTripper, req *http.Request, report *reporter) (resp *http.Response, err error) {
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
-		return t.RoundTrip(req)
+	if !repeatable(req) {
+		return sendAnew(t, req)
 	}
 	try := func() (struct{}, error) {
 		if resp != nil {
 			drain(resp)
 		}
-		resp, err = t.RoundTrip(req)
+		resp, err = sendAnew(t, req)
 		return struct{}{}, again(resp, err)
 	}
 	pauses := backoff.NewExponentialBackOff()
@@ -46,6 +46,27 @@ func roundTripPatiently(t http.RoundTripper, req *http.Request, report *reporter
 		return nil, gone
 	}
 	return resp, err
+}
+
+// repeatable is false for a part of an upload: some of it may have arrived.
+func repeatable(req *http.Request) bool {
+	return req.Method != http.MethodPatch && (req.Body == nil || req.Body == http.NoBody || req.GetBody != nil)
+}
+
+// sendAnew sends a body from its beginning, also in a request that was sent before: whoever logs in again after a refusal
+// repeats the request as it is.
+func sendAnew(t http.RoundTripper, req *http.Request) (*http.Response, error) {
+	if req.GetBody == nil || req.Body == nil || req.Body == http.NoBody {
+		return t.RoundTrip(req)
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	_ = req.Body.Close() // nothing of it is read
+	anew := *req
+	anew.Body = body
+	return t.RoundTrip(&anew)
 }
 
 // again is an error if the request is worth another try.

@@ -27,8 +27,10 @@ type StoreOptions struct {
 
 // Store is one user's images. Any number of processes may use one at once; its methods may be called concurrently.
 type Store struct {
-	dir string
-	ids IDs
+	dir   string
+	ids   IDs
+	lease lease
+	whole *Store // of a scope: the store that it is one of
 }
 
 // DefaultDir is $BIVOUAC_HOME, or else bivouac in $XDG_DATA_HOME or ~/.local/share.
@@ -131,6 +133,9 @@ func (s *Store) writeIndexIfNone() error {
 
 // full gives errors of a full or unfit file system their code and remedy.
 func (s *Store) full(err error) error {
+	if _, ok := codeOf(err); ok {
+		return err // it was here before
+	}
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fail(NoSpace, "make room there, or set BIVOUAC_HOME to a directory on a larger file system",

@@ -2,6 +2,9 @@ package rootfs
 
 import (
 	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -27,12 +30,12 @@ type tarPart struct {
 }
 
 // openTar reads the names in an archive. A compressed one is decompressed to a file that has no name.
-func (s *Store) openTar(ref Reference) (*tarFiles, error) {
+func (s *Store) openTar(ctx context.Context, ref Reference) (*tarFiles, error) {
 	file, err := openRegular(ref.Path)
 	if err != nil {
 		return nil, unreadable(ref, err)
 	}
-	if file, err = s.plain(file); err != nil {
+	if file, err = s.plain(ctx, file); err != nil {
 		return nil, about(err, "read "+ref.Path)
 	}
 	t := &tarFiles{file: file, parts: map[string]tarPart{}}
@@ -42,34 +45,54 @@ func (s *Store) openTar(ref Reference) (*tarFiles, error) {
 	return t, nil
 }
 
-// plain returns file itself if it is not compressed, else a new one.
-func (s *Store) plain(file *os.File) (*os.File, error) {
-	head, err := magic(file)
-	if err != nil || !isGzip(head) && !isZstd(head) {
+// plain returns file itself if it is not compressed, else a new one; at its beginning.
+func (s *Store) plain(ctx context.Context, file *os.File) (*os.File, error) {
+	head, err := magic(file, len(xzMagic))
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil || !isCompressed(head) {
 		return file, closeIf(err, file)
 	}
 	defer file.Close()
-	unpacked, err := os.CreateTemp(s.path("tmp"), "archive-*")
+	unpacked, err := s.nameless()
 	if err != nil {
-		return nil, s.full(err)
+		return nil, err
 	}
-	if err := errors.Join(os.Remove(unpacked.Name()), decompressTo(unpacked, file)); err != nil {
+	if err := decompressTo(ctx, unpacked, file); err != nil {
 		return nil, s.full(closeIf(err, unpacked))
 	}
 	return unpacked, nil
 }
 
+// nameless makes a temporary file that goes with its last user.
+func (s *Store) nameless() (*os.File, error) {
+	file, err := s.create(filepath.Join("tmp", "archive-"+rand.Text()), os.O_RDWR|os.O_EXCL)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
 // magic returns the first bytes of a file, none if it has fewer.
-func magic(file io.ReaderAt) ([]byte, error) {
-	head := make([]byte, len(zstdMagic))
+func magic(file io.ReaderAt, size int) ([]byte, error) {
+	head := make([]byte, size)
 	if n, err := file.ReadAt(head, 0); n < len(head) {
 		return nil, ignore(err, io.EOF)
 	}
 	return head, nil
 }
 
-func decompressTo(to io.WriteSeeker, from io.Reader) error {
-	r, err := decompress(from)
+func isCompressed(head []byte) bool {
+	return isGzip(head) || bytes.HasPrefix(head, []byte(bzip2Magic)) || bytes.Equal(head, []byte(xzMagic)) ||
+		len(head) >= len(zstdMagic) && isZstd(head[:len(zstdMagic)])
+}
+
+func decompressTo(ctx context.Context, to io.WriteSeeker, from io.Reader) error {
+	r, err := Decompress(cancellable{ctx, from})
 	if err != nil {
 		return err
 	}

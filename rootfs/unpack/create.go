@@ -50,7 +50,7 @@ func (x *extractor) fifo(name string, h *tar.Header) error {
 // finishAt completes a file that is not opened: a symlink or a fifo.
 func (x *extractor) finishAt(parent *dir, base, name string, h *tar.Header) error {
 	for attr := range xattrs(h) {
-		x.report.Xattrs.add(attr + " on " + name)
+		x.report.Xattrs.Add(attr + " on " + name)
 	}
 	if err := x.ownAt(parent, base, name, h); err != nil {
 		return err
@@ -108,7 +108,7 @@ func linkError(h *tar.Header, err error) error {
 
 // device leaves a device node out, and takes away what it would have replaced.
 func (x *extractor) device(name string) error {
-	x.report.Devices.add(name)
+	x.report.Devices.Add(name)
 	parent, err := x.tree.lookup(path.Dir(name))
 	if errors.Is(err, unix.ENOENT) {
 		return nil

@@ -23,7 +23,7 @@ type implied struct {
 func (i *implied) add(name string) {
 	name = path.Clean(name)
 	if len(name) > maxImpliedName || i.size+len(name) > maxImpliedNames {
-		i.more.add(name)
+		i.more.Add(name)
 		return
 	}
 	if i.names == nil {

@@ -37,7 +37,7 @@ func (x *extractor) ownAt(parent *dir, base, name string, h *tar.Header) error {
 	}
 	if x.o.Single {
 		if uid != 0 || gid != 0 {
-			x.report.Unowned.add(name)
+			x.report.Unowned.Add(name)
 		}
 		return nil
 	}
@@ -76,7 +76,7 @@ func (x *extractor) ids(name string, h *tar.Header) (uid, gid int, err error) {
 	if !x.o.IgnoreChownErrors {
 		return 0, 0, &UnmappedIDError{Path: name, UID: h.Uid, GID: h.Gid, User: badUser, Group: badGroup, UIDs: uids, GIDs: gids}
 	}
-	x.report.Reowned.add(name)
+	x.report.Reowned.Add(name)
 	uid, gid = h.Uid, h.Gid
 	if badUser {
 		uid = overflow(uids)

@@ -33,6 +33,11 @@ func Remove(dir string) error {
 	return nil
 }
 
+// RemoveAt is [Remove] of the file or tree that is called base in an open directory.
+//
+// Errors: as of Remove, but also ENOENT.
+func RemoveAt(at int, base string) error { return removeAt(at, base) }
+
 // removeAt deletes the file or tree that is called base.
 func removeAt(at int, base string) error {
 	err := unix.Unlinkat(at, base, 0)

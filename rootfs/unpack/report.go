@@ -50,7 +50,8 @@ type Omission struct {
 	First []string `json:",omitempty"`
 }
 
-func (o *Omission) add(name string) {
+// Add counts one more.
+func (o *Omission) Add(name string) {
 	o.Count++
 	if len(o.First) < maxFirst {
 		o.First = append(o.First, name)

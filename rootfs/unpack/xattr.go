@@ -37,7 +37,7 @@ func (x *extractor) setXattrs(fd int, name string, h *tar.Header) error {
 			err = unix.Fsetxattr(fd, attr, []byte(value), 0)
 		}
 		if refused(fd, err) {
-			x.report.Xattrs.add(attr + " on " + name)
+			x.report.Xattrs.Add(attr + " on " + name)
 		} else if err != nil {
 			return fmt.Errorf("set attribute %q: %w", attr, err)
 		}

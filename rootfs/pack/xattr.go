@@ -1,0 +1,112 @@
+package pack
+
+import (
+	"errors"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attributes of overlayfs, as it reads them when mounted with "userxattr" (Linux 5.11).
+const (
+	overlayPrefix = "user.overlay."
+	opaqueXattr   = overlayPrefix + "opaque"
+	whiteoutXattr = overlayPrefix + "whiteout"
+)
+
+// attributes are a file's extended attributes that matter here.
+type attributes map[string]string
+
+func (a attributes) opaque() bool { return a[opaqueXattr] == "y" }
+
+// holdsWhiteouts tells of whiteouts in the form of attributes (Linux 6.7).
+func (a attributes) holdsWhiteouts() bool { return a[opaqueXattr] == "x" }
+
+func (a attributes) whiteout() bool {
+	_, ok := a[whiteoutXattr]
+	return ok
+}
+
+// any tells whether there are attributes that belong into an image.
+func (a attributes) any() bool {
+	for attr := range a {
+		if welcome(attr) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxRecords bounds a file's attributes: readers take no more than 1 MiB of records.
+const maxRecords = 512 << 10
+
+// records are the PAX records of the attributes that belong into an image. Those of a file that has too much are left out.
+func (a attributes) records() map[string]string {
+	var records map[string]string
+	size := 0
+	for attr, value := range a {
+		if !welcome(attr) {
+			continue
+		}
+		if records == nil {
+			records = map[string]string{}
+		}
+		records["SCHILY.xattr."+attr] = value
+		size += len(attr) + len(value)
+	}
+	if size > maxRecords {
+		return nil
+	}
+	return records
+}
+
+// welcome is what package unpack lets an image bring, and a PAX record can hold.
+func welcome(attr string) bool {
+	return attr == "security.capability" || strings.HasPrefix(attr, "user.") &&
+		!strings.HasPrefix(attr, overlayPrefix) && attr != ownerXattr && !strings.Contains(attr, "=")
+}
+
+// readAttributes returns those of an open file; a file system without attributes has none.
+func readAttributes(fd int) (attributes, error) {
+	names, err := grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	if errors.Is(err, unix.ENOTSUP) || names == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	a := attributes{}
+	for attr := range strings.SplitSeq(strings.TrimSuffix(names, "\x00"), "\x00") {
+		if attr != ownerXattr && !strings.HasPrefix(attr, overlayPrefix) && !welcome(attr) {
+			continue
+		}
+		value, err := grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, attr, b) })
+		if errors.Is(err, unix.ENODATA) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		a[attr] = value
+	}
+	return a, nil
+}
+
+// grown calls get, which says how much there is, with a buffer that is enough, also if there is more a moment later.
+func grown(get func([]byte) (int, error)) (string, error) {
+	for {
+		size, err := get(nil)
+		if err != nil || size == 0 {
+			return "", err
+		}
+		b := make([]byte, size)
+		n, err := get(b)
+		if errors.Is(err, unix.ERANGE) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return string(b[:n]), nil
+	}
+}

@@ -1,0 +1,71 @@
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/bivouac-run/bivouac/rootfs/unpack"
+)
+
+// Reset removes all that lies in the store's directory, whoever has made it, but for the names in keep, which belong to this
+// process. Killed in between, it leaves a store with less in it.
+//
+// Errors: InUse while a process uses images.
+func (s *Store) Reset(ctx context.Context, keep []string, needs NeedsFunc) (err error) {
+	r, err := s.beginRemoval(ctx, needs)
+	if err != nil {
+		return about(err, "reset store")
+	}
+	defer func() { err = errors.Join(err, r.end()) }()
+	if err := r.idle(); err != nil {
+		return about(err, "reset store "+s.dir)
+	}
+	keep = append(slices.Clone(keep), "layers", "locks")
+	first := []string{ocispec.ImageIndexFile, ocispec.ImageLayoutFile} // without them there are no images
+	for _, entry := range entries(s.dir) {
+		first = append(first, entry.Name())
+	}
+	for _, name := range first {
+		if slices.Contains(keep, name) {
+			continue
+		}
+		if err := r.take(s.path(name), "store-"+name); err != nil {
+			return fmt.Errorf("reset store: %w", err)
+		}
+	}
+	return r.clear()
+}
+
+// idle refuses while somebody uses the store.
+func (r *removal) idle() error {
+	for _, u := range r.needs.Users {
+		if u.Running {
+			return fail(InUse, "stop it first, or use force", "it is in use: %s is running", u.Name)
+		}
+	}
+	if len(r.noted) > 0 {
+		return fail(InUse, "end the command or test that uses it first", "it is in use by another program")
+	}
+	return nil
+}
+
+// clear removes the layers, with what was taken out, and the locks: that of notes last.
+func (r *removal) clear() error {
+	err := unpack.Remove(r.store.path("layers"))
+	r.trash = ""
+	r.lock.Unlock()
+	for _, entry := range entries(r.store.path("locks")) {
+		err = errors.Join(err, ignore(unpack.Remove(filepath.Join(r.store.path("locks"), entry.Name())), fs.ErrNotExist))
+	}
+	err = errors.Join(err, unpack.Remove(r.store.path("locks")))
+	if err != nil {
+		return fmt.Errorf("reset store: %w", err)
+	}
+	return nil
+}
