@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -29,60 +30,134 @@ type Attached struct {
 // Close ends the connection.
 func (a *Attached) Close() error { return a.client.Close() }
 
-// Containers lists this user's containers that other programs can find: those of `bivouac run`, and detached ones. Sockets
-// that a killed keeper left are removed. Errors are about containers that do not answer; the others are listed.
+// Containers lists this user's containers, the newest first: those that are kept, by their records, and those that others can
+// find while they are there, as those of `bivouac run` and detached ones. Sockets that a killed keeper left are removed.
+// Errors are about containers that do not answer; the others are listed.
 func Containers(ctx context.Context) ([]Status, error) {
-	all, err := attachAll(ctx)
-	list := make([]Status, len(all))
-	for i, a := range all {
-		list[i] = a.Status
+	list, all, err := everything(ctx)
+	for _, a := range all {
+		list = append(list, a.Status)
 		_ = a.Close() // whose container goes on
 	}
+	slices.SortStableFunc(list, func(a, b Status) int { return b.Created.Compare(a.Created) })
 	return list, err
 }
 
-// Attach connects to one of [Containers], by its name, its id, or the beginning of an id that no other has.
+// everything returns the containers that are kept, and connections with all others.
+func everything(ctx context.Context) ([]Status, []*Attached, error) {
+	kept, err := Records()
+	if err != nil {
+		return nil, nil, err
+	}
+	list, ids := make([]Status, len(kept)), make(map[string]bool, len(kept))
+	for i, r := range kept {
+		list[i], ids[r.ID] = r.Status, true
+	}
+	all, err := attachAll(ctx, ids)
+	return list, all, err
+}
+
+// Find returns one of [Containers], by its name, its id, or the beginning of an id that no other has.
 //
 // Errors: CodeNotFound; CodeInvalid if several match.
-func Attach(ctx context.Context, container string) (*Attached, error) {
-	all, failed := attachAll(ctx)
-	matching := match(all, container)
+func Find(ctx context.Context, container string) (Status, error) {
+	st, a, err := find(ctx, container)
+	if a != nil {
+		_ = a.Close() // whose container goes on
+	}
+	return st, err
+}
+
+// find also returns the connection with a container that is not kept.
+func find(ctx context.Context, container string) (Status, *Attached, error) {
+	dir, err := ContainersDir()
+	if err != nil {
+		return Status{}, nil, err
+	}
+	r := &records{dir: dir}
+	defer r.close()
+	if rec, ok := r.named(container); ok {
+		return rec.Status, nil, nil
+	}
+	list, all, failed := everything(ctx)
 	for _, a := range all {
-		if len(matching) != 1 || a != matching[0] {
+		list = append(list, a.Status)
+	}
+	found, err := match(list, container)
+	if CodeOf(err) == CodeNotFound && failed != nil {
+		err = failed
+	}
+	var connected *Attached
+	for _, a := range all {
+		if err == nil && a.ID == found.ID {
+			connected = a
+		} else {
 			_ = a.Close() // whose container goes on
 		}
 	}
-	switch {
-	case len(matching) == 1:
-		return matching[0], nil
-	case len(matching) > 1:
-		return nil, Errorf(CodeInvalid, "find container %q: %d running containers match", container, len(matching)).WithRemedy("give more of the id; see bivouac ps")
-	case failed != nil:
-		return nil, failed
+	return found, connected, err
+}
+
+// Attach connects to one of [Containers] that a keeper has, by its name, its id, or the beginning of an id that no other has.
+//
+// Errors: CodeNotFound; CodeInvalid if several match; CodeNotRunning for one that is kept and that no keeper has, for which
+// there is [Client.Open].
+func Attach(ctx context.Context, container string) (*Attached, error) {
+	st, a, err := find(ctx, container)
+	if err != nil || a != nil {
+		return a, err
 	}
-	return nil, Errorf(CodeNotFound, "find container %q: no running container has that name or id", container).WithRemedy("see bivouac ps -a")
+	return AttachKept(ctx, st)
+}
+
+// AttachKept is [Attach] for a container that is kept and that was found.
+func AttachKept(ctx context.Context, st Status) (*Attached, error) {
+	idle := Errorf(CodeNotRunning, "connect to container %s: its program does not run", st.Name).WithRemedy("start it: bivouac start %s", st.Name)
+	containers, err := ContainersDir()
+	if err != nil {
+		return nil, err
+	}
+	state, _, err := ReadState(filepath.Join(containers, st.ID))
+	if err != nil || state.Sockets == "" {
+		return nil, idle
+	}
+	dir, err := openOwnDir(state.Sockets)
+	if err != nil {
+		return nil, idle
+	}
+	defer dir.Close()
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	a, err := attachSocket(ctx, dir, st.ID+SocketSuffix)
+	if err == nil && a == nil {
+		return nil, idle
+	}
+	return a, err
 }
 
 // match prefers ids to names, and names to beginnings of ids, as Docker does.
-func match(all []*Attached, container string) []*Attached {
-	for _, fits := range []func(*Attached) bool{
-		func(a *Attached) bool { return a.ID == container },
-		func(a *Attached) bool { return a.Name == container },
-		func(a *Attached) bool { return container != "" && strings.HasPrefix(a.ID, container) },
+func match(all []Status, container string) (Status, error) {
+	for _, fits := range []func(Status) bool{
+		func(s Status) bool { return s.ID == container },
+		func(s Status) bool { return s.Name == container },
+		func(s Status) bool { return container != "" && strings.HasPrefix(s.ID, container) },
 	} {
-		found := slices.DeleteFunc(slices.Clone(all), func(a *Attached) bool { return !fits(a) })
-		if len(found) > 0 {
-			return found
+		found := slices.DeleteFunc(slices.Clone(all), func(s Status) bool { return !fits(s) })
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return Status{}, Errorf(CodeInvalid, "find container %q: %d containers match", container, len(found)).WithRemedy("give more of the id; see bivouac ps -a")
 		}
 	}
-	return nil
+	return Status{}, notFound(container)
 }
 
 // attachTimeout is how long a keeper may take to answer for a container.
 const attachTimeout = 5 * time.Second
 
-// attachAll connects to every container at the same time. They are in the order of their creation, the newest first.
-func attachAll(ctx context.Context) ([]*Attached, error) {
+// attachAll connects at the same time to every container but those of the given ids.
+func attachAll(ctx context.Context, but map[string]bool) ([]*Attached, error) {
 	dir, err := OpenRuntimeDir(false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -95,6 +170,7 @@ func attachAll(ctx context.Context) ([]*Attached, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list containers' sockets: %w", err)
 	}
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return but[strings.TrimSuffix(e.Name(), SocketSuffix)] })
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	found, errs := make([]*Attached, len(entries)), make([]error, len(entries))
@@ -103,15 +179,13 @@ func attachAll(ctx context.Context) ([]*Attached, error) {
 		all.Go(func() { found[i], errs[i] = attachSocket(ctx, dir, e.Name()) })
 	}
 	all.Wait()
-	found = slices.DeleteFunc(found, func(a *Attached) bool { return a == nil })
-	slices.SortFunc(found, func(a, b *Attached) int { return b.Status.Created.Compare(a.Status.Created) })
-	return found, errors.Join(errs...)
+	return slices.DeleteFunc(found, func(a *Attached) bool { return a == nil }), errors.Join(errs...)
 }
 
 // attachSocket returns nil without an error where there is no container any more.
 func attachSocket(ctx context.Context, dir *os.File, name string) (*Attached, error) {
 	id, ok := strings.CutSuffix(name, SocketSuffix)
-	if !ok {
+	if !ok || strings.HasPrefix(name, ".") { // a keeper is about to listen on that one, and refuses until then
 		return nil, nil
 	}
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: SocketPath(dir, name), Net: "unixpacket"})
@@ -145,9 +219,19 @@ func attachConn(ctx context.Context, id string, conn *wire.Conn) (*Attached, err
 	return a, nil
 }
 
-// removeStale removes a killed keeper's socket. Names are random, so nobody can have made it anew meanwhile.
+// removeStale removes a killed keeper's socket. A container that is kept may have got another keeper by now, whose socket is
+// put back.
 func removeStale(dir *os.File, name string) error {
-	if err := os.Remove(SocketPath(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	path, aside := SocketPath(dir, name), SocketPath(dir, "."+name+".stale")
+	err := os.Rename(path, aside)
+	switch {
+	case err != nil:
+	case listens(aside) == nil:
+		err = os.Rename(aside, path)
+	default:
+		err = os.Remove(aside)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the socket of a container that is gone: %w", err)
 	}
 	return nil

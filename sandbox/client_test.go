@@ -38,7 +38,7 @@ func TestLargeRequestsArrive(t *testing.T) {
 
 func TestErrorsKeepCodeAndRemedy(t *testing.T) {
 	client := startWith(t, "proper")
-	err := client.Remove(t.Context(), "nothing")
+	err := client.RemoveContainer(t.Context(), "nothing", false)
 	if !errors.Is(err, &sandbox.Error{Code: sandbox.CodeNotFound}) || err.Error() != "remove container: none; look" {
 		t.Errorf("got %v", err)
 	}
@@ -92,7 +92,7 @@ func TestAnEndedContextStartsNothingThatStays(t *testing.T) {
 	if _, err := client.Pull(ctx, "slow", sandbox.ImageOptions{}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("pull: %v", err)
 	}
-	if err := client.Remove(ctx, "x"); err == nil {
+	if err := client.RemoveContainer(ctx, "x", false); err == nil {
 		t.Error("remove answered")
 	}
 }

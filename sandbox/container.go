@@ -18,6 +18,10 @@ type Streams struct {
 	// Log has the keeper read the outputs, or the terminal's, and keep them for [Container.Logs]: Stdout and Stderr are not
 	// used, and there is no Container.Terminal. Only containers' own programs have a log, and not those of [Client.Run].
 	Log bool
+	// Held has the keeper hold all streams, or the terminal, for [Container.AttachStreams] to connect to while the program runs.
+	// Those of Stdin, Stdout and Stderr that are not nil are attached from the start, with a terminal the first two. Log is
+	// implied unless the Spec says that there is none.
+	Held bool
 }
 
 // Container is one container from its creation until it is discarded. Its methods are safe for concurrent use.
@@ -40,7 +44,7 @@ type Container struct {
 //
 // Errors: those of [Client.Pull]; CodeUnknownUser, CodeMount, CodeLimits, CodeInvalid, CodeNameInUse, CodeUnsupported.
 func (c *Client) Create(ctx context.Context, spec Spec, progress func(Progress)) (*Container, error) {
-	if err := spec.checkText(); err != nil {
+	if err := errors.Join(spec.checkText(), spec.takeVolumes(ctx)); err != nil {
 		return nil, err
 	}
 	r, err := c.request(KindCreate, CreateRequest{Spec: spec})
@@ -63,7 +67,7 @@ func (c *Client) Create(ctx context.Context, spec Spec, progress func(Progress))
 //
 // Errors: those of [Client.Create] and [Container.Start].
 func (c *Client) Run(ctx context.Context, spec Spec, s Streams, progress func(Progress)) (*Container, error) {
-	if err := errors.Join(spec.checkText(), s.notLogged("run "+spec.Image)); err != nil {
+	if err := errors.Join(spec.checkText(), s.notLogged("run "+spec.Image), spec.takeVolumes(ctx)); err != nil {
 		return nil, err
 	}
 	files, err := s.files(spec.Terminal != nil)
@@ -112,21 +116,60 @@ func (s Streams) files(terminal bool) ([]*os.File, error) {
 	return files, nil
 }
 
+// startFiles are the files of a start, which with held streams are those to attach.
+func (s Streams) startFiles(terminal bool) ([]*os.File, error) {
+	if !s.Held {
+		return s.files(terminal)
+	}
+	return s.attached()
+}
+
+// attached are the files to attach to held streams: none, or both outputs, after the input if there is one.
+func (s Streams) attached() ([]*os.File, error) {
+	if s.Stdin == nil && s.Stdout == nil && s.Stderr == nil {
+		return nil, nil
+	}
+	files, err := s.files(false)
+	if err != nil || s.Stdin != nil {
+		return files, err
+	}
+	return files[1:], nil
+}
+
 // Start starts the program of a container that was created, or starts it again after its end; the changed files are then
 // as they were left. It returns when the program is being executed. When ctx ends before, the program is killed.
 //
 // Errors: CodeNoProgram, CodeNotExecutable, CodeMount, CodeInvalid if the program runs, CodeAlreadyFinished after
 // Discard.
 func (ct *Container) Start(ctx context.Context, s Streams) error {
-	files, err := s.files(ct.inTerminal)
+	files, err := s.startFiles(ct.inTerminal)
 	if err != nil {
 		return err
 	}
-	r, m, err := ct.client.requestStart(ctx, KindStart, StartRequest{ct.request(), s.Log}, files)
+	request := StartRequest{ContainerRequest: ct.request(), Log: s.Log, Held: s.Held, Stdin: s.Held && s.Stdin != nil}
+	r, m, err := ct.client.requestStart(ctx, KindStart, request, files)
 	if err != nil {
 		return err
 	}
-	return ct.started(r, m)
+	if err := ct.started(r, m); err != nil {
+		return err
+	}
+	return ct.learn(m)
+}
+
+// learn takes over what each start of a container that is kept decides anew.
+func (ct *Container) learn(m *wire.Message) error {
+	var info Info
+	if m.Kind != KindStarted || len(m.Body) == 0 {
+		return nil
+	}
+	if err := m.Decode(&info); err != nil {
+		return err
+	}
+	if info.ID != "" {
+		ct.Ports, ct.Warnings = info.Ports, info.Warnings
+	}
+	return nil
 }
 
 // request names the container.
@@ -182,5 +225,10 @@ func (ct *Container) Resume(ctx context.Context) error {
 // Discard kills what runs in the container, unmounts its root file system and removes what it left. It returns when all of
 // that is done, and is idempotent. Closing the client does the same for all of its containers.
 func (ct *Container) Discard(ctx context.Context) error {
-	return ct.client.ask(ctx, KindDiscard, DiscardRequest{ct.request()}, nil)
+	return ct.Remove(ctx, false)
+}
+
+// Remove is Discard, and removes with volumes also the anonymous volumes of a container that is kept.
+func (ct *Container) Remove(ctx context.Context, volumes bool) error {
+	return ct.client.ask(ctx, KindDiscard, DiscardRequest{ct.request(), volumes}, nil)
 }

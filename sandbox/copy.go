@@ -26,7 +26,7 @@ import (
 // Errors: CodeBadArchive, CodeInvalid, CodeUnmappedID, CodeUnsupported, CodeNoSpace; CodeAlreadyFinished after Discard; those
 // of the stream.
 func (ct *Container) CopyTo(ctx context.Context, dir string, tar io.Reader) error {
-	return ct.client.sendArchive(ctx, fmt.Sprintf("copy to %q", dir), KindCopyTo, CopyRequest{ct.request(), []byte(dir)}, tar, nil)
+	return ct.client.sendArchive(ctx, fmt.Sprintf("copy to %q", dir), KindCopyTo, CopyRequest{ContainerRequest: ct.request(), Path: []byte(dir)}, tar, nil)
 }
 
 // sendArchive has the keeper read an archive from a pipe, and decodes its answer into result, unless that is nil.
@@ -83,7 +83,7 @@ func feed(w *os.File, stream io.Reader) error {
 //
 // Errors: CodeNotFound, CodeInvalid, CodeUnsupported; CodeAlreadyFinished after Discard.
 func (ct *Container) CopyFrom(ctx context.Context, path string) (io.ReadCloser, error) {
-	return ct.client.openArchive(ctx, fmt.Sprintf("copy from %q", path), KindCopyFrom, CopyRequest{ct.request(), []byte(path)})
+	return ct.client.openArchive(ctx, fmt.Sprintf("copy from %q", path), KindCopyFrom, CopyRequest{ContainerRequest: ct.request(), Path: []byte(path)})
 }
 
 // openArchive asks the keeper to write an archive to a pipe, and returns its other end once it begins.

@@ -43,7 +43,8 @@ const (
 	CodeRefused         Code = "refused"          // nothing in the container accepts the connection
 	CodeCheckpoint      Code = "checkpoint"       // the container's processes cannot be checkpointed or restored
 	CodeStale           Code = "stale"            // a snapshot is damaged, or was made on another machine or kernel
-	CodeInUse           Code = "in-use"           // containers are made from the snapshot
+	CodeInUse           Code = "in-use"           // a container, or another program, has the object
+	CodeBuild           Code = "build"            // a step of a build failed
 )
 
 // Error is a failure that may have crossed the keeper's socket. Compare with errors.Is and a value that has the Code.
@@ -53,6 +54,8 @@ type Error struct {
 	Message string `json:"message"`
 	// Remedy says what mends it; it may be empty.
 	Remedy string `json:"remedy,omitempty"`
+	// Detail shows what the message is about, such as lines of a Dockerfile; several lines, each with its end. It may be empty.
+	Detail string `json:"detail,omitempty"`
 }
 
 // Error returns the message and the remedy on one line.

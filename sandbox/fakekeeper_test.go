@@ -180,7 +180,7 @@ func (f *fake) handle(m *wire.Message, signals chan int) {
 		f.logs(m, signals)
 	case sandbox.KindSignal:
 		f.signal(m)
-	case sandbox.KindRemove:
+	case sandbox.KindRemoveContainer:
 		_ = f.conn.Send(m.ID, sandbox.KindFailed, sandbox.Errorf(sandbox.CodeNotFound, "remove container: none").WithRemedy("look"))
 	}
 	f.forget(m.ID)

@@ -198,6 +198,9 @@ func (f *openFile) Seek(offset int64, whence int) (int64, error) {
 	return n, pathError("seek", f.info.Name(), err)
 }
 
+// SyscallConn gives access to the open file, as for its attributes ([syscall.Conn]).
+func (f *openFile) SyscallConn() (syscall.RawConn, error) { return f.f.SyscallConn() }
+
 func (f *openFile) Close() error { return pathError("close", f.info.Name(), f.f.Close()) }
 
 // openDir is a directory, which is listed when its entries are asked for.

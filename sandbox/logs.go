@@ -36,8 +36,14 @@ type LogsSpec struct {
 	Follow bool `json:"follow,omitempty"`
 	// Tail limits it to the last lines, nil does not.
 	Tail *int `json:"tail,omitempty"`
-	// Since leaves out what was written before, zero does not.
+	// Since leaves out what was written before, Until what was written after it; zero does not.
 	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+// Wants tells whether something of a time lies between Since and Until.
+func (s LogsSpec) Wants(t time.Time) bool {
+	return !t.Before(s.Since) && (s.Until.IsZero() || !t.After(s.Until))
 }
 
 // Logs reads the log of a container that was started with [Streams.Log] or detached with outputs, while its program runs or

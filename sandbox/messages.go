@@ -1,7 +1,7 @@
 package sandbox
 
 // ProtocolVersion is what a client and its keeper must agree on. It changes whenever a message does.
-const ProtocolVersion = 3
+const ProtocolVersion = 4
 
 // The kinds of messages. A client opens a request with a fresh id; the keeper answers it with events of that id and one
 // KindDone or KindFailed.
@@ -11,7 +11,6 @@ const (
 	KindRun      = "run"      // [RunRequest] and stdio files; events KindProgress, KindStarted; done: [Exit]
 	KindSignal   = "signal"   // [SignalRequest]; done: nothing
 	KindCancel   = "cancel"   // of the request with the same id: what it started is ended; no answer of its own
-	KindRemove   = "remove"   // [RemoveRequest]; done: nothing
 	KindProgress = "progress" // [Progress]
 	KindHelper   = "helper"   // event [HelperRequest]: the client runs a credential helper and sends KindHelped of the same id
 	KindHelped   = "helped"   // [HelperResult], no answer
@@ -77,11 +76,6 @@ type RunRequest struct {
 	Spec Spec `json:"spec"`
 }
 
-// RemoveRequest removes what a container that was kept left in the store.
-type RemoveRequest struct {
-	Name string `json:"name"`
-}
-
 // Exit is how a program ended.
 type Exit struct {
 	// Code is the program's exit code, or 128 + Signal.
@@ -90,6 +84,4 @@ type Exit struct {
 	Signal int `json:"signal,omitempty"`
 	// OOMKilled tells that the kernel killed something in the container for its memory limit.
 	OOMKilled bool `json:"oom_killed,omitempty"`
-	// Kept is the directory of the changed files, if the container was to be kept.
-	Kept string `json:"kept,omitempty"`
 }

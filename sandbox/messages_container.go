@@ -27,11 +27,14 @@ type CreateRequest struct {
 }
 
 // StartRequest starts a container's program. Its message carries the program's stdin, stdout and stderr, or nothing with a
-// terminal.
+// terminal; with held streams what is attached to them, as in an [AttachStreamsRequest], or nothing.
 type StartRequest struct {
 	ContainerRequest
 	// Log has the keeper read the outputs, see [Streams].
 	Log bool `json:"log,omitempty"`
+	// Held has the keeper hold the streams; Stdin tells that the first file is an input.
+	Held  bool `json:"held,omitempty"`
+	Stdin bool `json:"stdin,omitempty"`
 }
 
 // SignalRequest sends a signal to a container's first process or to another one that was executed in it.
@@ -59,7 +62,11 @@ type ExecInfo struct {
 type PauseRequest struct{ ContainerRequest }
 
 // DiscardRequest ends and removes a container.
-type DiscardRequest struct{ ContainerRequest }
+type DiscardRequest struct {
+	ContainerRequest
+	// Volumes has the anonymous volumes of one that is kept removed too, as those of others always are.
+	Volumes bool `json:"volumes,omitempty"`
+}
 
 // Info is what is known of a container from its creation on.
 type Info struct {
@@ -83,7 +90,7 @@ type Info struct {
 	// ExposedPorts are the image's, as PORT/PROTOCOL.
 	ExposedPorts []string `json:"exposed_ports,omitempty"`
 	// Health is the image's health check, nil without one.
-	Health *Healthcheck `json:"health,omitempty"`
+	Health *Healthcheck `json:"healthcheck,omitempty"`
 	// Labels are the image's and the Spec's.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Snapshot is what the container was made from by [Client.Restore]; nil for one of [Client.Create].

@@ -64,6 +64,8 @@ type CopyRequest struct {
 	ContainerRequest
 	// Path is absolute in the container.
 	Path []byte `json:"path"`
+	// Unmounted means the root file system without what is mounted in it.
+	Unmounted bool `json:"unmounted,omitempty"`
 }
 
 // ChangesRequest asks what a container's files differ in from its image.

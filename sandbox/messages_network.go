@@ -63,8 +63,15 @@ type ProcessInfo struct {
 	Name string `json:"name"`
 	// State is the letter of proc(5): R, S, D, T, t, Z, X or I.
 	State string `json:"state"`
-	// RSS is the resident memory in bytes.
-	RSS int64 `json:"rss"`
+	// RSS is the resident memory in bytes, Size the whole address space.
+	RSS  int64 `json:"rss"`
+	Size int64 `json:"size"`
+	// Threads is how many there are.
+	Threads int `json:"threads"`
+	// CPU is the time that it has used on all processors, without that of its children.
+	CPU time.Duration `json:"cpu"`
+	// TTY is its terminal, such as pts/0, empty without one.
+	TTY string `json:"tty,omitempty"`
 	// Started is when, exact to 10 ms.
 	Started time.Time `json:"started"`
 }

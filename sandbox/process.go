@@ -22,6 +22,9 @@ type ExecSpec struct {
 	WorkingDir string `json:"working_dir,omitempty"`
 	// Terminal gives the program a terminal; its other end is [Process.Terminal].
 	Terminal *TerminalSize `json:"terminal,omitempty"`
+	// Detached has the program go on without this client, until its own end or the container's. Wait returns at once, with an
+	// exit code of 0. Not with a terminal, for which there is [Process.Detach].
+	Detached bool `json:"detached,omitempty"`
 }
 
 // Process is a program that was executed in a running container. Its methods are safe for concurrent use.

@@ -24,18 +24,6 @@ func (c *Client) Pull(ctx context.Context, image string, get ImageOptions, progr
 	return info, m.Decode(&info)
 }
 
-// Remove removes the files of a container that was kept. They may belong to ids that only a keeper has.
-//
-// Errors: CodeNotFound; CodeNameInUse while the container runs.
-func (c *Client) Remove(ctx context.Context, name string) error {
-	r, err := c.request(KindRemove, RemoveRequest{Name: name})
-	if err != nil {
-		return err
-	}
-	_, err = c.next(ctx, r)
-	return err
-}
-
 // skipProgress reports progress, and helps with credentials, until an answer of another kind comes.
 func (c *Client) skipProgress(ctx context.Context, r *call, progress func(Progress)) (*wire.Message, error) {
 	for {

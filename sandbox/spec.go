@@ -34,6 +34,14 @@ type Spec struct {
 	WorkingDir string `json:"working_dir,omitempty"`
 	// StopSignal is the signal that asks the program to end, such as SIGTERM; empty means the image's, or SIGTERM.
 	StopSignal string `json:"stop_signal,omitempty"`
+	// StopTimeout is how many seconds after it `bivouac stop` kills; nil means 10, -1 never.
+	StopTimeout *int `json:"stop_timeout,omitempty"`
+	// GroupAdd are further groups of the program's user, names of the image or numbers.
+	GroupAdd []string `json:"group_add,omitempty"`
+	// ExtraHosts are lines for /etc/hosts, as NAME:ADDRESS. Not with host:, whose /etc/hosts is the machine's.
+	ExtraHosts []string `json:"extra_hosts,omitempty"`
+	// ShmSize is the size of /dev/shm in bytes; 0 means 64 MiB.
+	ShmSize int64 `json:"shm_size,omitempty"`
 
 	// Terminal gives the program a terminal; its other end is [Container.Terminal].
 	Terminal *TerminalSize `json:"terminal,omitempty"`
@@ -49,8 +57,26 @@ type Spec struct {
 	ReadOnly bool `json:"read_only,omitempty"`
 	// Mounts are put into the container in their order.
 	Mounts []Mount `json:"mounts,omitempty"`
-	// Keep leaves the changed files in the store below containers/NAME after the end; otherwise they are discarded.
+	// Keep gives the container a record and its changed files a place in the store. It stays, whether its program runs or not,
+	// until it is removed ([Client.RemoveContainer]); otherwise it is discarded with its client.
 	Keep bool `json:"keep,omitempty"`
+	// AutoRemove has `bivouac start` discard a container that is kept at its program's end.
+	AutoRemove bool `json:"auto_remove,omitempty"`
+	// Restart says when the program is started again after its end.
+	Restart RestartPolicy `json:"restart,omitzero"`
+	// Health replaces the image's health check; a Test of NONE switches it off.
+	Health *Healthcheck `json:"health,omitempty"`
+	// Monitor has the keeper run the health check while the program runs, for [Status.Health].
+	Monitor bool `json:"monitor,omitempty"`
+	// Log says how much of the program's output is kept.
+	Log LogOptions `json:"log,omitzero"`
+	// OpenStdin keeps the program's standard input open while nobody is attached, for [Streams.Held].
+	OpenStdin bool `json:"open_stdin,omitempty"`
+	// StdinOnce ends the program's standard input together with the first one that is attached to it; otherwise it goes on to
+	// wait for others. Not with a terminal.
+	StdinOnce bool `json:"stdin_once,omitempty"`
+	// VolumesFrom mounts the volumes and bind mounts of other containers, by name or id, with :ro read-only.
+	VolumesFrom []string `json:"volumes_from,omitempty"`
 
 	// Labels add to the image's, for people and programs to tell containers apart.
 	Labels map[string]string `json:"labels,omitempty"`
@@ -62,7 +88,9 @@ type Spec struct {
 	Network Network `json:"network,omitempty"`
 	// Publish are ports of the host that reach the container.
 	Publish []PortMapping `json:"publish,omitempty"`
-	// PublishAll publishes every port that the image exposes, on free ports of 127.0.0.1.
+	// Expose adds to the ports that the image exposes, as PORT/PROTOCOL.
+	Expose []string `json:"expose,omitempty"`
+	// PublishAll publishes every port that is exposed, on free ports of 127.0.0.1.
 	PublishAll bool `json:"publish_all,omitempty"`
 	// HoldPorts has connections to published ports wait until [Container.OpenPorts].
 	HoldPorts bool `json:"hold_ports,omitempty"`
@@ -132,15 +160,19 @@ type MountType string
 
 // The kinds of mounts.
 const (
-	MountBind  MountType = "bind"
-	MountTmpfs MountType = "tmpfs"
+	MountBind   MountType = "bind"
+	MountTmpfs  MountType = "tmpfs"
+	MountVolume MountType = "volume"
 )
 
-// Mount puts a host path or a memory file system into the container.
+// Mount puts a host path, a volume or a memory file system into the container.
 type Mount struct {
 	Type MountType `json:"type"`
-	// Source is the absolute host path of a bind mount. It must exist.
+	// Source is the absolute host path of a bind mount, which must exist, or a volume's name. A volume is made if it is
+	// missing; without a name it is an anonymous one, which is removed together with the container if that is asked for.
 	Source string `json:"source,omitempty"`
+	// NoCopy leaves an empty volume empty, instead of giving it what the image has at Target.
+	NoCopy bool `json:"no_copy,omitempty"`
 	// Target is an absolute path in the container, made if missing.
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"read_only,omitempty"`
@@ -152,6 +184,38 @@ type Mount struct {
 	Exec bool `json:"exec,omitempty"`
 	// Propagation of a bind mount: private, rprivate, slave or rslave; empty means rprivate.
 	Propagation string `json:"propagation,omitempty"`
+}
+
+// RestartPolicy says when a program is started again. The zero value never does.
+type RestartPolicy struct {
+	Name RestartName `json:"name,omitempty"`
+	// MaxRetries bounds the starts of on-failure; 0 means no bound.
+	MaxRetries int `json:"max_retries,omitempty"`
+}
+
+// RestartName is the kind of a [RestartPolicy].
+type RestartName string
+
+// The kinds of restart policies. A program that was stopped or killed by request is not started again by any of them. Nothing
+// starts containers when the machine starts: there is no daemon.
+const (
+	RestartNo            RestartName = "no" // also the meaning of ""
+	RestartAlways        RestartName = "always"
+	RestartOnFailure     RestartName = "on-failure" // after an exit code other than 0
+	RestartUnlessStopped RestartName = "unless-stopped"
+)
+
+// LogOptions bound a container's log. The zero value keeps two files of 10 MB.
+type LogOptions struct {
+	// None keeps no log; the output is lost unless somebody is attached.
+	None bool `json:"none,omitempty"`
+	// MaxSize is the size of one file in bytes, at least 4096; 0 means 10 MB.
+	MaxSize int64 `json:"max_size,omitempty"`
+	// MaxFiles is how many files there are, of which the oldest is given up; 0 means 2.
+	MaxFiles int `json:"max_files,omitempty"`
+	// Labels and Env name labels and variables of the container that tell logs apart: details of each line, see `bivouac logs`.
+	Labels []string `json:"labels,omitempty"`
+	Env    []string `json:"env,omitempty"`
 }
 
 // TerminalSize is a terminal's size in characters; zero means the kernel's default.
@@ -187,7 +251,7 @@ func (l Limits) IsZero() bool { return l.Memory == 0 && l.Swap == 0 && l.CPUs ==
 
 // checkText refuses what would not reach the keeper as it is: messages are JSON, whose text is UTF-8.
 func (s *Spec) checkText() error {
-	texts := slices.Concat([]string{s.Image, s.Name, s.Hostname, s.User, s.WorkingDir, s.Seccomp, s.Get.CAFile}, s.Args, s.Env)
+	texts := slices.Concat([]string{s.Image, s.Name, s.Hostname, s.User, s.WorkingDir, s.Seccomp, s.Get.CAFile}, s.Args, s.Env, s.GroupAdd, s.ExtraHosts)
 	if s.Entrypoint != nil {
 		texts = append(texts, *s.Entrypoint...)
 	}

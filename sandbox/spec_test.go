@@ -51,7 +51,7 @@ func fill(v reflect.Value) {
 
 func TestMessagesTravelWhole(t *testing.T) {
 	for _, message := range []any{
-		&sandbox.RunRequest{}, &sandbox.PullRequest{}, &sandbox.SignalRequest{}, &sandbox.RemoveRequest{},
+		&sandbox.RunRequest{}, &sandbox.PullRequest{}, &sandbox.SignalRequest{}, &sandbox.RemoveContainerRequest{},
 		&sandbox.Hello{}, &sandbox.ImageInfo{}, &sandbox.Progress{}, &sandbox.Info{}, &sandbox.Exit{},
 		&sandbox.CreateRequest{}, &sandbox.StartRequest{}, &sandbox.DiscardRequest{}, &sandbox.ExecRequest{}, &sandbox.ExecInfo{},
 		&sandbox.LogsRequest{}, &sandbox.LogEntry{}, &sandbox.Status{}, &sandbox.CheckpointRequest{}, &sandbox.RestoreRequest{}, &sandbox.ResetRequest{},

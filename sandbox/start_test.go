@@ -47,7 +47,7 @@ func TestAKeeperThatCannotWorkFailsTheFirstRequest(t *testing.T) {
 	}{
 		{"dead", sandbox.CodeProtocol, "the keeper ended (exit status 3)"},
 		{"refuses", sandbox.CodeUnsupported, "bivouac: make namespaces: not permitted; permit them"},
-		{"future", sandbox.CodeProtocol, "(version 9.9.9) speaks protocol 99, this program 3; install the bivouac command of version " + sandbox.Version},
+		{"future", sandbox.CodeProtocol, "(version 9.9.9) speaks protocol 99, this program 4; install the bivouac command of version " + sandbox.Version},
 		{"rude", sandbox.CodeProtocol, `answered "howdy" instead of a greeting`},
 		{"empty", sandbox.CodeProtocol, `answered "hello" instead of a greeting`},
 		{"noise", sandbox.CodeProtocol, "talk to the keeper: parse message"},
@@ -63,7 +63,7 @@ func TestAKeeperThatCannotWorkFailsTheFirstRequest(t *testing.T) {
 					t.Fatalf("got %s %v, want %s with %q", sandbox.CodeOf(err), err, test.code, test.text)
 				}
 			}
-			if err := client.Remove(t.Context(), "name"); sandbox.CodeOf(err) != test.code {
+			if err := client.RemoveContainer(t.Context(), "name", false); sandbox.CodeOf(err) != test.code {
 				t.Errorf("another request: %v", err)
 			}
 		})

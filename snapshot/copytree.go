@@ -97,6 +97,14 @@ func (c *copier) directory(src int, name string) (below []string, err error) {
 	return below, nil
 }
 
+// Describe gives the open file or directory dst the owner, mode, times and attributes of src.
+//
+// Errors: NoSpace; NoXattr; UnmappedID; the errno of a failed system call.
+func Describe(dst, src *os.File) error {
+	err := (&copier{}).describe(pair{int(src.Fd()), int(dst.Fd()), "."})
+	return coded(err, "describe %s as %s is", dst.Name(), src.Name())
+}
+
 // pair is a directory and its copy.
 type pair struct {
 	src, dst int

@@ -75,9 +75,6 @@ func (c *container) diffs() ([]overlay.Diff, error) {
 }
 
 func (c *container) upper() string {
-	if c.spec.Keep {
-		return filepath.Join(c.kept, "upper")
-	}
 	return c.area.upper
 }
 

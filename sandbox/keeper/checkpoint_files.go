@@ -83,8 +83,12 @@ func openMemoryDir(root *os.File, target string) (*os.File, error) {
 	return dir, nil
 }
 
-// saveFiles copies what the container has changed, and what is in its memory file systems.
+// saveFiles copies what the container has changed, and what is in its own volumes and its memory file systems.
 func (k *checkpointing) saveFiles(ctx context.Context, memory []memoryTree) error {
+	own, err := k.c.locateOwnVolumes()
+	if err != nil {
+		return err
+	}
 	upper, err := os.OpenFile(k.c.upper(), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return fmt.Errorf("open the container's changed files: %w", err)
@@ -92,6 +96,11 @@ func (k *checkpointing) saveFiles(ctx context.Context, memory []memoryTree) erro
 	defer upper.Close()
 	if err := copyInto(ctx, k.draft.Layer(), upper, snapshot.CopyOptions{Layer: true}); err != nil {
 		return err
+	}
+	for _, v := range own {
+		if err := v.copyTo(ctx, k.draft.Layer()); err != nil {
+			return fmt.Errorf("copy the volume on %s of the container: %w", v.target, err)
+		}
 	}
 	for i, t := range memory {
 		dir, err := k.draft.Tree(i)

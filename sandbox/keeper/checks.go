@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/volume"
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
@@ -19,6 +20,9 @@ func checkSpec(s *sandbox.Spec) error {
 	}
 	if s.Name != "" && !validName(s.Name) {
 		return sandbox.Errorf(sandbox.CodeInvalid, "name the container %q: not a valid name", s.Name).WithRemedy("use letters, digits, '_', '.' and '-', starting with a letter or digit")
+	}
+	if err := errors.Join(checkRestartPolicy(s), checkLog(s.Log)); err != nil {
+		return err
 	}
 	if err := checkCheckpointable(s); err != nil {
 		return err
@@ -66,10 +70,15 @@ func checkMount(m sandbox.Mount) error {
 	switch m.Type {
 	case sandbox.MountTmpfs:
 		return nil
+	case sandbox.MountVolume:
+		if m.Source == "" {
+			return nil
+		}
+		return volume.CheckName(m.Source)
 	case sandbox.MountBind:
 		return checkBind(m)
 	default:
-		return sandbox.Errorf(sandbox.CodeMount, "mount on %s: unknown type %q", m.Target, m.Type).WithRemedy("use bind or tmpfs")
+		return sandbox.Errorf(sandbox.CodeMount, "mount on %s: unknown type %q", m.Target, m.Type).WithRemedy("use bind, volume or tmpfs")
 	}
 }
 

@@ -140,6 +140,14 @@ func swapLimit(l sandbox.Limits) int64 {
 	}
 }
 
+// shmData is for /dev/shm, of 64 MiB as in Docker unless another size was asked for.
+func shmData(b *blueprint) string {
+	if b.spec.ShmSize == 0 {
+		return "mode=1777,size=65536k"
+	}
+	return fmt.Sprintf("mode=1777,size=%d", b.spec.ShmSize)
+}
+
 const pseudo = unix.MS_NOEXEC | unix.MS_NOSUID | unix.MS_NODEV
 
 func mounts(b *blueprint) []*configs.Mount {
@@ -147,7 +155,7 @@ func mounts(b *blueprint) []*configs.Mount {
 		{Source: "proc", Destination: "/proc", Device: "proc", Flags: pseudo},
 		{Source: "tmpfs", Destination: "/dev", Device: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_STRICTATIME, Data: "mode=755,size=65536k"},
 		{Source: "devpts", Destination: "/dev/pts", Device: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: devptsData(b)},
-		{Source: "shm", Destination: "/dev/shm", Device: "tmpfs", Flags: pseudo, Data: "mode=1777,size=65536k"},
+		{Source: "shm", Destination: "/dev/shm", Device: "tmpfs", Flags: pseudo, Data: shmData(b)},
 		{Source: "mqueue", Destination: "/dev/mqueue", Device: "mqueue", Flags: pseudo},
 		sysMount(b),
 	}

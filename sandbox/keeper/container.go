@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,8 +44,14 @@ type container struct {
 	// mounted are the mounts of the root file system, in their order.
 	mounted []string
 	host    *hostRecord // with host:
-	kept    string      // directory of the store that holds the changed files, if they are to be kept
-	name    *filelock.Lock
+	unuse   func()      // takes the note back that the image is mounted, nil before there is one
+	volumes containerVolumes
+	record  *record // of a container that is kept, otherwise nil
+	opened  bool    // it was there before this keeper
+	// called is the name that it was given after its creation; setHost the host name that it keeps then.
+	called  atomic.Pointer[string]
+	setHost string
+	name    *filelock.Lock // of one that is not kept
 
 	proc     *process
 	user     *identity
@@ -61,16 +66,23 @@ type container struct {
 	exited   <-chan error // what waiting for the first process returns; nil before there is one
 	terminal *os.File
 
-	ports *network.Ports // nil without published ones
+	ports atomic.Pointer[network.Ports] // nil without published ones, and between the runs of a container that is kept
 
 	starting sync.Mutex      // while a start is under way
 	life     context.Context // until it is to be discarded
 	endLife  context.CancelFunc
 	released sync.Once
-	discard  func() error // see [container.remove]
+
+	dropAnonymous atomic.Bool // its removal takes its anonymous volumes with it
+
+	ending    sync.Once
+	removed   bool  // by its ending
+	endFailed error // what went wrong with it
 
 	pausing  sync.RWMutex // held for reading while a session starts, for writing to pause, resume and settle
 	paused   atomic.Bool
+	pauses   atomic.Int64 // how often it was paused or resumed
+	joined   string       // the cgroup that an update has moved the container to
 	stopped  map[int]bool // the processes that pause has stopped, by their numbers in the keeper's pid namespace
 	sessions sync.Map     // by the id of the request that started each: *session
 
@@ -79,9 +91,15 @@ type container struct {
 	detached   bool       // it outlives the caller
 	mortal     bool       // it is discarded at its program's end
 	log        *outputLog // of its program's outputs, nil without
+	destroyed  sync.Once  // an event tells so
+	hub        *hub       // of the streams of the program that was started last, nil where they are the caller's
 	last       *program   // the one that was started last
-	ran        bool       // a program was executed
+	health     *sandbox.Health
 	discarding bool
+
+	manual   bool          // the program was asked to end, so that no policy starts it again
+	restarts int           // by the policy since the last start by request
+	backoff  time.Duration // before the last of them
 }
 
 // create makes everything of a container but its processes.
@@ -99,25 +117,48 @@ func (k *keeper) create(ctx context.Context, spec *sandbox.Spec, a *asker) (*con
 func (k *keeper) newContainer(spec *sandbox.Spec, image *rootfs.Image) *container {
 	c := &container{k: k, id: newID(), spec: spec, image: image, emulation: emulate.NewState()}
 	c.life, c.endLife = context.WithCancel(context.Background())
-	c.discard = sync.OnceValue(c.remove)
 	return c
 }
 
-// built makes everything of the container but its processes, or discards it.
+// built makes everything of the container but its processes, or ends it.
 func (c *container) built() (*container, error) {
-	for _, step := range []func() error{c.makeArea, c.takeName, c.loadEmulation, c.mountRoot, c.configure, c.checkImages, c.bindPorts} {
+	for _, step := range []func() error{c.makeArea, c.takeName, c.loadEmulation, c.useImage, c.mountRoot, c.openVolumes, c.configure, c.checkImages, c.bindEarly, c.complete} {
 		if err := step(); err != nil {
-			_ = c.discard()
+			_ = c.end(!c.opened)
 			return nil, err
 		}
 	}
-	c.created = time.Now()
 	return c, nil
 }
 
 func (c *container) makeArea() (err error) {
-	c.area, err = c.k.scratch.area(c.id)
+	if c.spec.Keep && !c.opened {
+		err = c.makeRecord()
+	}
+	switch {
+	case err != nil:
+	case c.spec.Keep:
+		c.area, err = keptArea(c.record.dir)
+	default:
+		c.area, err = c.k.scratch.area(c.id)
+	}
 	return err
+}
+
+// complete is the last step of a creation.
+func (c *container) complete() error {
+	if c.opened {
+		return nil
+	}
+	c.created = time.Now()
+	if c.record != nil {
+		go c.k.sweepContainers()
+		if err := c.saveRecord(); err != nil {
+			return err
+		}
+	}
+	c.emit("create")
+	return nil
 }
 
 // newID returns 64 hexadecimal digits, as other tools' ids are.
@@ -127,21 +168,23 @@ func newID() string {
 	return hex.EncodeToString(b)
 }
 
-func (c *container) hostname() string { return firstOf(c.spec.Hostname, c.spec.Name, c.id[:12]) }
+func (c *container) hostname() string {
+	return firstOf(c.setHost, c.spec.Hostname, c.spec.Name, c.id[:12])
+}
 
 func (c *container) mountRoot() error {
 	layers := c.layers()
 	if c.image.Host {
 		return c.mountHost()
 	}
-	upper, work := c.area.upper, c.area.work
-	if c.spec.Keep {
-		upper, work = filepath.Join(c.kept, "upper"), filepath.Join(c.kept, "work")
+	if !c.opened {
+		if err := copyMode(layers, c.area.upper); err != nil {
+			return err
+		}
 	}
-	if err := copyMode(layers, upper); err != nil {
-		return err
-	}
-	return c.mountOverlay(c.area.root, overlay.Options{Lower: layers, Upper: upper, Work: work, Volatile: c.k.scratch.onDisk || c.spec.Keep, OneDevice: c.spec.Checkpointable})
+	return c.mountOverlay(c.area.root, overlay.Options{
+		Lower: layers, Upper: c.area.upper, Work: c.area.work, Volatile: c.k.scratch.onDisk && !c.spec.Keep, OneDevice: c.spec.Checkpointable,
+	})
 }
 
 // copyMode gives the upper directory the permissions of the root directory below it, which it hides.
@@ -164,12 +207,14 @@ func (c *container) configure() (err error) {
 	if c.proc, err = resolveProcess(c.spec, &c.image.Config.Config, c.hostname()); err != nil {
 		return err
 	}
-	if c.user, err = resolveIdentity(c.area.root, c.proc.user); err != nil {
+	if c.user, err = resolveIdentity(c.area.root, c.proc.user, c.spec.GroupAdd); err != nil {
 		return err
 	}
 	c.proc.env = setDefault(c.proc.env, "HOME", c.user.home)
+	spec := *c.spec
+	spec.Mounts = c.volumes.mounts
 	b := &blueprint{
-		id: c.id, root: c.area.root, hostname: c.hostname(), spec: c.spec,
+		id: c.id, root: c.area.root, hostname: c.hostname(), spec: &spec,
 		uids: c.k.uids, gids: c.k.gids, unified: c.k.unified, user: *c.user,
 	}
 	if err := checkMapped(c.user, b); err != nil {
@@ -208,15 +253,17 @@ func contains(extents []extent, id int) bool {
 }
 
 // displayName is what people call the container.
-func (c *container) displayName() string { return firstOf(c.spec.Name, c.id[:12]) }
+func (c *container) displayName() string { return firstOf(c.givenName(), c.id[:12]) }
 
 // release gives up the container's root file system and its name, once. Nothing runs in it any more.
 func (c *container) release() (err error) {
 	c.released.Do(func() {
 		err = c.unmount()
-		if !c.ran {
-			c.forget()
+		if c.unuse != nil {
+			c.unuse()
 		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.name.Unlock()
 	})
 	return err
@@ -230,31 +277,4 @@ func (c *container) unmount() error {
 	}
 	c.mounted = nil
 	return errors.Join(errs...)
-}
-
-// remove ends and removes what there is of the container, and returns once it is gone. What fails here ends with the
-// keeper.
-func (c *container) remove() error {
-	defer c.noLongerDetached()
-	c.mu.Lock()
-	c.discarding = true
-	c.mu.Unlock()
-	c.endLife()
-	c.k.doors.close(c)
-	c.starting.Lock()
-	defer c.starting.Unlock()
-	if c.last != nil {
-		c.last.kill()
-	}
-	c.settle()
-	c.closeTerminal()
-	err := errors.Join(c.releasePorts(), c.release())
-	c.closeLog()
-	if c.area != nil {
-		err = errors.Join(err, c.area.remove())
-	}
-	if c.source != nil {
-		c.k.release(c.source)
-	}
-	return err
 }

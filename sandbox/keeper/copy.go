@@ -55,7 +55,11 @@ func (s *server) beginCopy(ctx context.Context, m *wire.Message, doing string) (
 	if err != nil {
 		return r, nil, nil, err
 	}
-	root, err := c.files(doing)
+	open := c.files
+	if r.Unmounted {
+		open = c.ownFiles
+	}
+	root, err := open(doing)
 	if err != nil {
 		return r, nil, nil, err
 	}

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,17 +27,21 @@ func (s *server) attach(_ context.Context, _ *keeper, m *wire.Message) outcome {
 }
 
 func (c *container) status() (sandbox.Status, error) {
-	st := sandbox.Status{Info: c.info(), State: sandbox.StateCreated, Created: c.created}
+	st := sandbox.Status{Info: c.info(), State: sandbox.StateCreated, Created: c.created, Volumes: c.volumeMounts()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.discarding {
 		return st, c.gone("attach to")
 	}
+	if c.record != nil {
+		c.record.tell(&st)
+		return st, nil
+	}
 	p := c.last
 	if p == nil {
 		return st, nil
 	}
-	st.State, st.Started = sandbox.StateRunning, p.began
+	st.State, st.Started, st.Health = sandbox.StateRunning, p.began, c.health
 	if p.hasEnded() {
 		st.State, st.Exit, st.Finished = sandbox.StateExited, p.exit, p.finished
 	} else if c.isPaused() {
@@ -52,6 +57,16 @@ func (c *container) waitForEnd(ctx context.Context, _ sandbox.WaitRequest) (any,
 	c.mu.Unlock()
 	if p == nil {
 		return nil, sandbox.Errorf(sandbox.CodeNotRunning, "wait for container %s: its program was not started", c.displayName())
+	}
+	if p.hasEnded() && p.restart != nil && !p.restart.isDone() { // it is about to be started again
+		select {
+		case <-p.restart.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		c.mu.Lock()
+		p = cmp.Or(p.next, p)
+		c.mu.Unlock()
 	}
 	for p != nil {
 		select {
@@ -77,26 +92,29 @@ func (s *server) detach(_ context.Context, k *keeper, m *wire.Message) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
+	if r.Process != 0 {
+		return outcome{err: c.detachSession(r.Process, m)}
+	}
 	if err := errors.Join(k.openDoor(c), c.outlive()); err != nil {
 		return outcome{err: err}
 	}
-	if err := c.readOn(m); err != nil {
+	if err := c.readOn(m, r.Terminal); err != nil {
 		return outcome{err: err}
 	}
-	return outcome{err: leaveCaller()}
+	if err := leaveCaller(); err != nil {
+		return outcome{err: err}
+	}
+	go c.retire() // its program may have ended already
+	return outcome{}
 }
 
-// readOn has the log take the outputs over that the message brought.
-func (c *container) readOn(m *wire.Message) error {
+// readOn has the keeper take the outputs over that the message brought, or the terminal.
+func (c *container) readOn(m *wire.Message, terminal bool) error {
 	if len(m.Files) == 0 {
 		return nil
 	}
-	l, err := c.openLog()
-	if err != nil {
+	if err := c.holdOn(m.Files, terminal); err != nil {
 		return err
-	}
-	for i, f := range m.Files {
-		l.take(f, []string{sandbox.StreamOutput, sandbox.StreamError}[min(i, 1)])
 	}
 	m.Files = nil
 	return nil
@@ -172,7 +190,7 @@ func (s *server) outliveCaller(k *keeper) {
 		return // the kernel ends the others
 	}
 	for _, id := range mortal {
-		_ = s.discard(id)
+		s.letGo(id)
 	}
 	k.doors.detached.Wait()
 	k.doors.dismiss()

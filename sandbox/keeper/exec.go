@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,8 @@ type session struct {
 	pid      int // in the container
 	terminal *os.File
 	exited   <-chan error
+	id       string      // in events
+	detached atomic.Bool // it goes on without who has started it
 }
 
 // exec answers when the program has ended.
@@ -48,6 +51,15 @@ func (s *server) exec(ctx context.Context, _ *keeper, m *wire.Message) outcome {
 		return outcome{err: err}
 	}
 	m.CloseFiles()
+	x.tellBegun()
+	if r.Exec.Detached {
+		if err := s.announceSession(m.ID, x); err != nil {
+			x.kill()
+			return outcome{err: err}
+		}
+		go x.waitAlone()
+		return outcome{body: sandbox.Exit{}}
+	}
 	c.sessions.Store(m.ID, x)
 	defer c.sessions.Delete(m.ID)
 	if err := s.announceSession(m.ID, x); err != nil {
@@ -55,6 +67,11 @@ func (s *server) exec(ctx context.Context, _ *keeper, m *wire.Message) outcome {
 		return outcome{err: err}
 	}
 	exit, err := x.wait(ctx)
+	if x.detached.Load() && ctx.Err() != nil {
+		go x.waitAlone()
+	} else if err == nil {
+		x.tellEnded(exit)
+	}
 	return outcome{body: exit, err: err}
 }
 
@@ -99,6 +116,8 @@ func (x *session) check() error {
 	switch {
 	case len(x.spec.Args) == 0:
 		return sandbox.Errorf(sandbox.CodeInvalid, "execute in container %s: no program is named", x.c.displayName())
+	case x.spec.Detached && x.spec.Terminal != nil:
+		return sandbox.Errorf(sandbox.CodeInvalid, "execute in container %s: detached from the start, and with a terminal", x.c.displayName())
 	case x.spec.WorkingDir != "" && !path.IsAbs(x.spec.WorkingDir):
 		return sandbox.Errorf(sandbox.CodeInvalid, "execute in container %s: the working directory %q is not absolute", x.c.displayName(), x.spec.WorkingDir)
 	}
@@ -108,7 +127,7 @@ func (x *session) check() error {
 // prepare resolves who executes what.
 func (x *session) prepare() (err error) {
 	c := x.c
-	if x.user, err = resolveIdentity(c.area.root, firstOf(x.spec.User, c.proc.user)); err != nil {
+	if x.user, err = resolveIdentity(c.area.root, firstOf(x.spec.User, c.proc.user), c.spec.GroupAdd); err != nil {
 		return err
 	}
 	if err := checkMapped(x.user, &blueprint{uids: c.k.uids, gids: c.k.gids}); err != nil {
@@ -265,6 +284,9 @@ func (x *session) wait(ctx context.Context) (sandbox.Exit, error) {
 	case err := <-x.exited:
 		return x.c.exitFrom(err)
 	case <-ctx.Done():
+		if x.detached.Load() {
+			return sandbox.Exit{}, ctx.Err()
+		}
 		_ = x.process.Signal(syscall.SIGKILL)
 		return x.c.exitFrom(<-x.exited)
 	}

@@ -31,6 +31,15 @@ func (c *container) files(doing string) (*tree.Root, error) {
 	return tree.New(dir, c.k.single()), nil
 }
 
+// ownFiles opens the container's root file system without what is mounted in it.
+func (c *container) ownFiles(doing string) (*tree.Root, error) {
+	dir, err := c.mountedRoot(doing)
+	if err != nil {
+		return nil, err
+	}
+	return tree.New(dir, c.k.single()), nil
+}
+
 // root returns nil where no program runs.
 func (p *program) root() (*os.File, error) {
 	if p == nil || p.hasEnded() {

@@ -29,9 +29,9 @@ type hostTree struct {
 var ownDirectories = []string{"/dev", "/proc", "/run", "/sys"}
 
 func (c *container) mountHost() error {
-	if c.k.scratch.onDisk || c.spec.Keep {
+	if c.k.scratch.onDisk {
 		return sandbox.Errorf(sandbox.CodeUnsupported, "run host: the changed files must be in memory, because a directory of the machine's own root cannot lie above it").
-			WithRemedy("use Linux 6.6 or later, without --keep")
+			WithRemedy("use Linux 6.6 or later")
 	}
 	t := &hostTree{c: c}
 	c.host = &hostRecord{copy: filepath.Join(c.area.dir, "shown")}

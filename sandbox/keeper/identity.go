@@ -21,8 +21,9 @@ type identity struct {
 }
 
 // resolveIdentity looks USER[:GROUP] up in the image's own /etc/passwd and /etc/group, below root. Both are read through
-// handles, so that an image's symlink cannot make the keeper read a file of the host.
-func resolveIdentity(root, spec string) (*identity, error) {
+// handles, so that an image's symlink cannot make the keeper read a file of the host. The groups of also, names or numbers, add
+// to the user's.
+func resolveIdentity(root, spec string, also []string) (*identity, error) {
 	passwd, err := readInside(root, "etc/passwd")
 	if err != nil {
 		return nil, err
@@ -36,7 +37,12 @@ func resolveIdentity(root, spec string) (*identity, error) {
 		return nil, sandbox.Errorf(sandbox.CodeUnknownUser, "find user %q: %v", spec, err).
 			WithRemedy("name a user of the image's /etc/passwd, or give numbers as UID:GID")
 	}
-	return &identity{uid: u.Uid, gid: u.Gid, groups: u.Sgids, home: u.Home}, nil
+	added, err := user.GetAdditionalGroups(also, strings.NewReader(group))
+	if err != nil {
+		return nil, sandbox.Errorf(sandbox.CodeUnknownUser, "find the groups %s: %v", strings.Join(also, ", "), err).
+			WithRemedy("name groups of the image's /etc/group, or give numbers")
+	}
+	return &identity{uid: u.Uid, gid: u.Gid, groups: append(u.Sgids, added...), home: u.Home}, nil
 }
 
 // maxAccountFile bounds what is read of an image's account files.

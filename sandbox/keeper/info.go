@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"slices"
 
 	"github.com/bivouac-run/bivouac/sandbox"
 )
@@ -15,7 +14,7 @@ func (c *container) info() sandbox.Info {
 	return sandbox.Info{
 		ID: c.id, Name: c.displayName(), Hostname: c.hostname(), StopSignal: c.proc.stopSignal, Image: imageInfo(c.image),
 		Warnings: c.warnings, Args: c.proc.args, Env: c.proc.env, User: c.proc.user, WorkingDir: c.proc.dir,
-		ExposedPorts: slices.Sorted(maps.Keys(image.ExposedPorts)), Health: healthcheck(c.image.RawConfig),
+		ExposedPorts: c.exposed(), Health: healthcheck(c.image.RawConfig),
 		Labels: merged(image.Labels, c.spec.Labels), Ports: c.boundPorts(),
 	}
 }

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/volume"
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/sandbox/wire"
 	"github.com/bivouac-run/bivouac/snapshot"
@@ -87,6 +89,7 @@ type keeper struct {
 	store *rootfs.Store
 	// home is the store's directory; run, below it, is covered by a memory file system of this keeper's own.
 	home, run  string
+	idMap      string // the key of the id mapping
 	uids, gids []extent
 	unified    bool
 	children   children
@@ -99,6 +102,13 @@ type keeper struct {
 	sources              sources
 	claims               claims
 	criu                 criuFinder
+	bulletin             bulletin
+	volumes              *volume.Store
+	ownVolumes           ownVolumes
+	// volumesUsed tells that there are volumes to let go of at the end.
+	volumesUsed atomic.Bool
+	// callerLeft is closed when the caller is gone, whose containers go on if they are detached.
+	callerLeft chan struct{}
 	// cgroups tells that there have been cgroups, which the kernel does not remove.
 	cgroups atomic.Bool
 }
@@ -108,7 +118,7 @@ func newKeeper() (*keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keeper{slots: newSlots(), uids: extents(ids.UIDs), gids: extents(ids.GIDs)}
+	k := &keeper{slots: newSlots(), callerLeft: make(chan struct{}), uids: extents(ids.UIDs), gids: extents(ids.GIDs)}
 	k.doors.receive = (*server).receive
 	k.warmUp()
 	if err := k.openStore(ids); err != nil {
@@ -120,6 +130,8 @@ func newKeeper() (*keeper, error) {
 	if err := k.openSnapshots(ids.ID()); err != nil {
 		return nil, err
 	}
+	k.volumes = volume.Open(k.home, ids.ID())
+	go k.volumes.Sweep(context.Background())
 	if k.unified, err = coverCgroups(); err != nil {
 		return nil, err
 	}
@@ -143,6 +155,7 @@ func (k *keeper) openStore(ids userns.Mapping) (err error) {
 	if k.home, err = storeDir(); err != nil {
 		return err
 	}
+	k.idMap = ids.ID()
 	k.store, err = rootfs.Open(k.home, rootfs.StoreOptions{IDs: rootfs.IDs{
 		Key: ids.ID(), Single: ids.Single(), MaxUID: last(k.uids), MaxGID: last(k.gids),
 	}})

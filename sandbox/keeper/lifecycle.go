@@ -56,11 +56,42 @@ func (s *server) discard(id uint64) error {
 	return err
 }
 
-func (s *server) discardAll() {
+// letGo ends the container that the request id has made, if there is one, and leaves one that is kept in the store.
+func (s *server) letGo(id uint64) {
+	if c, err := s.container(id); err == nil {
+		_ = c.putDown() // what fails of that ends with the keeper
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.containers, id)
+	}
+}
+
+// takeBack undoes a cancelled request.
+func (s *server) takeBack(id uint64) {
+	if c, err := s.container(id); err == nil && c.opened {
+		s.letGo(id)
+		return
+	}
+	_ = s.discard(id)
+}
+
+func (s *server) hasKept() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.containers {
+		if c.record != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// letAllGo ends all containers.
+func (s *server) letAllGo() {
 	var all sync.WaitGroup
 	s.mu.Lock()
 	for id := range s.containers {
-		all.Go(func() { _ = s.discard(id) })
+		all.Go(func() { s.letGo(id) })
 	}
 	s.mu.Unlock()
 	all.Wait()
@@ -70,6 +101,9 @@ func (s *server) discardAsked(_ context.Context, _ *keeper, m *wire.Message) out
 	var r sandbox.DiscardRequest
 	if err := m.Decode(&r); err != nil {
 		return outcome{err: err}
+	}
+	if c, err := s.container(r.Container); err == nil {
+		c.dropAnonymous.Store(r.Volumes)
 	}
 	return outcome{err: s.discard(r.Container)}
 }
@@ -88,7 +122,9 @@ func (s *server) made(ctx context.Context, k *keeper, id uint64, c *container, e
 	if err != nil {
 		return outcome{err: err}
 	}
-	c.warn(k.show(c))
+	if c.record == nil {
+		c.warn(k.show(c))
+	}
 	s.remember(id, c)
 	if ctx.Err() != nil { // cancelled before it could be found
 		return outcome{err: ctx.Err(), clean: func() { _ = s.discard(id) }}
@@ -106,22 +142,32 @@ func (s *server) run(ctx context.Context, k *keeper, m *wire.Message) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
+	if c.record != nil { // its program's end is put on record also if the caller is gone
+		s.remember(m.ID, c)
+	}
 	shown := make(chan string, 1)
-	go func() { shown <- k.show(c) }() // nobody waits for it but who asks for the container
-	p, err := c.begin(m.Files)
+	go func() { shown <- k.showEarly(c) }() // nobody waits for it but who asks for the container
+	p, err := c.beginOnce(m.Files)
 	c.warn(<-shown)
 	if err != nil {
-		_ = c.discard()
+		_ = c.putDown()
 		return outcome{err: err}
 	}
 	m.CloseFiles()
 	s.remember(m.ID, c)
-	clean := func() { _ = s.discard(m.ID) }
+	clean := func() {
+		c.awaitOutputs()
+		s.letGo(m.ID)
+	}
 	if err := s.announce(m.ID, c, c.info()); err != nil {
 		return outcome{err: err, clean: clean}
 	}
-	exit, err := c.waitFor(ctx, p)
-	k.doors.close(c)
+	exit, err := c.waitForGood(ctx, p)
+	if c.record == nil {
+		k.doors.close(c)
+		c.emitDestroy()
+		k.bulletin.flush() // whoever hears of the end may remove the store at once
+	}
 	if c.name != nil { // whoever hears of the end may use the name at once
 		_ = c.release()
 	}
@@ -137,27 +183,29 @@ func (s *server) start(ctx context.Context, _ *keeper, m *wire.Message) outcome 
 	if err != nil {
 		return outcome{err: err}
 	}
-	return s.startAnd(ctx, c, m, r.Log)
+	return s.startAnd(ctx, c, m, startStreams{logged: r.Log, held: r.Held, stdin: r.Stdin})
 }
 
 // startAnd starts the container's program, and answers when it has ended.
-func (s *server) startAnd(ctx context.Context, c *container, m *wire.Message, log bool) outcome {
-	std, err := c.streamsOf(m.Files, log)
+func (s *server) startAnd(ctx context.Context, c *container, m *wire.Message, w startStreams) outcome {
+	if err := c.checkRestart(w.held || w.logged); err != nil {
+		return outcome{err: err}
+	}
+	w.files = m.Files
+	std, err := c.streamsFor(w)
 	if err != nil {
 		return outcome{err: err}
 	}
-	p, err := c.begin(std.files)
+	p, err := c.beginWith(std, c.begin)
 	if err != nil {
-		std.close()
 		return outcome{err: err}
 	}
-	c.terminal = std.begun(c.terminal)
 	m.CloseFiles()
-	if err := s.announce(m.ID, c, nil); err != nil {
+	if err := s.announce(m.ID, c, c.info()); err != nil {
 		p.kill()
 		return outcome{err: err}
 	}
-	exit, err := c.waitFor(ctx, p)
+	exit, err := c.waitForGood(ctx, p)
 	return outcome{body: exit, err: err}
 }
 

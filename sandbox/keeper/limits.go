@@ -19,34 +19,33 @@ const cgroupRoot = "/sys/fs/cgroup"
 // cgroup returns where the container's limits are enforced, relative to the root of the hierarchy, or nothing without
 // limits. Where none can be enforced that is an error, or with best effort a warning.
 func (c *container) cgroup() (string, error) {
-	l := c.spec.Limits
+	if c.spec.Limits.BestEffort {
+		c.warnings = append(c.warnings, dropLimits(&c.spec.Limits)...)
+	}
+	return c.cgroupFor(c.spec.Limits)
+}
+
+func (c *container) cgroupFor(l sandbox.Limits) (string, error) {
 	if l.IsZero() {
 		return "", nil
 	}
-	if l.BestEffort {
-		c.dropLimits()
-		if l = c.spec.Limits; l.IsZero() {
-			return "", nil
-		}
-	}
 	dir, err := delegatedCgroup(controllers(l))
-	if err == nil {
-		sweepCgroups(dir)
-		c.k.cgroups.Store(true)
-		return filepath.Join("/", strings.TrimPrefix(dir, cgroupRoot), "bivouac-"+c.id[:12]), nil
+	if err != nil {
+		return "", err
 	}
-	return "", err
+	sweepCgroups(dir)
+	c.k.cgroups.Store(true)
+	return filepath.Join("/", strings.TrimPrefix(dir, cgroupRoot), "bivouac-"+c.id[:12]), nil
 }
 
 // dropLimits gives the limits up whose controller cannot be had, with a warning for each.
-func (c *container) dropLimits() {
-	l := &c.spec.Limits
+func dropLimits(l *sandbox.Limits) (warnings []string) {
 	for _, name := range controllers(*l) {
 		_, err := delegatedCgroup([]string{name})
 		if err == nil {
 			continue
 		}
-		c.warnings = append(c.warnings, "no limits: "+err.Message)
+		warnings = append(warnings, "no limits: "+err.Message)
 		switch name {
 		case "memory":
 			l.Memory, l.Swap = 0, 0
@@ -56,6 +55,7 @@ func (c *container) dropLimits() {
 			l.PIDs = 0
 		}
 	}
+	return warnings
 }
 
 // sweepCgroups removes what keepers left that were killed. A cgroup with processes stays, and one that is so young that
@@ -138,11 +138,11 @@ func handDown(dir string, need []string) error {
 
 // oomKilled tells whether the kernel killed something for the memory limit (cgroup-v2.rst, memory.events).
 func (c *container) oomKilled() bool {
-	path := c.config.Cgroups.Path
-	if path == "" || c.spec.Limits.Memory == 0 {
+	dir := c.cgroupDir()
+	if dir == "" {
 		return false
 	}
-	text, err := os.ReadFile(filepath.Join(cgroupRoot, path, "memory.events"))
+	text, err := os.ReadFile(filepath.Join(dir, "memory.events")) // not there without a limit
 	if err != nil {
 		return false
 	}

@@ -48,6 +48,11 @@ func (c *container) logToRead(ctx context.Context, spec sandbox.LogsSpec) (*outp
 	if spec.Tail != nil && *spec.Tail < 0 {
 		return nil, sandbox.Errorf(sandbox.CodeInvalid, "read a log: the last %d lines", *spec.Tail).WithRemedy("give a number that is not negative")
 	}
+	if c.record != nil && !c.spec.Log.None {
+		if _, err := c.openLog(); err != nil { // that of earlier runs
+			return nil, err
+		}
+	}
 	c.mu.Lock()
 	l, p, discarding := c.log, c.last, c.discarding
 	c.mu.Unlock()
@@ -71,7 +76,7 @@ func (c *container) openLog() (*outputLog, error) {
 		return nil, c.gone("log the output of")
 	}
 	if c.log == nil {
-		l, err := newOutputLog(c.k.home)
+		l, err := c.makeLog()
 		if err != nil {
 			return nil, err
 		}
@@ -80,42 +85,82 @@ func (c *container) openLog() (*outputLog, error) {
 	return c.log, nil
 }
 
-// streams are the standard streams of a start, of which the keeper reads the outputs if they are to be logged.
+// makeLog makes the log, or goes on with that of a container that was there before.
+func (c *container) makeLog() (*outputLog, error) {
+	if c.record != nil {
+		return openNamedLog(c.record.dir, c.spec.Log)
+	}
+	return newOutputLog(c.k.home, c.spec.Log)
+}
+
+// startStreams says what the streams of a start are.
+type startStreams struct {
+	// files are the caller's: the program's own three, or with held those to attach, of which the first is an input if stdin.
+	files       []*os.File
+	logged      bool // the outputs go to the log
+	held, stdin bool // all streams are the keeper's
+}
+
+// streams are the standard streams of a start.
 type streams struct {
+	c      *container
 	files  []*os.File // what the program gets
-	log    *outputLog // nil without
+	hub    *hub       // nil where the caller has the outputs
 	ours   []*os.File // the reading ends of both outputs
 	theirs []*os.File // those of files that were made here
+
+	attach []*os.File // to what is held, from the start
+	stdin  bool
 }
 
 // streamsOf returns the caller's streams, or with a log the caller's input and pipes to the log. An input that is not there
 // is the null device.
-func (c *container) streamsOf(files []*os.File, logged bool) (_ *streams, err error) {
-	s := &streams{files: files}
-	if !logged {
+func (c *container) streamsOf(files []*os.File, logged bool) (*streams, error) {
+	return c.streamsFor(startStreams{files: files, logged: logged})
+}
+
+// streamsFor makes what a program needs that is about to start. Then [streams.begun] or [streams.close] is to be called.
+func (c *container) streamsFor(w startStreams) (_ *streams, err error) {
+	s := &streams{c: c, files: w.files}
+	if !w.logged && !w.held {
 		return s, nil
 	}
-	if s.log, err = c.openLog(); err != nil || c.spec.Terminal != nil {
-		return s, err
+	var l *outputLog
+	if !w.held || !c.spec.Log.None {
+		if l, err = c.openLog(); err != nil {
+			return nil, err
+		}
 	}
-	s.files = nil
-	if err := errors.Join(s.addInput(files), s.addOutput(), s.addOutput()); err != nil {
+	s.hub, s.files = newHub(l), nil
+	s.hub.once = c.spec.StdinOnce
+	if w.held {
+		s.attach, s.stdin, w.files = w.files, w.stdin, nil
+	}
+	if c.spec.Terminal != nil {
+		return s, nil
+	}
+	if err := errors.Join(s.addInput(w), s.addOutput(), s.addOutput()); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *streams) addInput(files []*os.File) error {
-	if len(files) > 0 {
-		s.files = append(s.files, files[0])
+func (s *streams) addInput(w startStreams) (err error) {
+	if len(w.files) > 0 {
+		s.files = append(s.files, w.files[0])
 		return nil
 	}
-	null, err := os.Open(os.DevNull)
+	var theirs *os.File
+	if w.held && s.c.spec.OpenStdin {
+		theirs, s.hub.input, err = inputPipe()
+	} else {
+		theirs, err = os.Open(os.DevNull)
+	}
 	if err != nil {
 		return err
 	}
-	s.files, s.theirs = append(s.files, null), append(s.theirs, null)
+	s.files, s.theirs = append(s.files, theirs), append(s.theirs, theirs)
 	return nil
 }
 
@@ -128,29 +173,75 @@ func (s *streams) addOutput() error {
 	return nil
 }
 
-// begun is called when the program runs, with its terminal if it has one. The log takes the outputs over, and the program's
+// begun is called when the program runs, with its terminal if it has one. The hub takes the outputs over, and the program's
 // ends are closed here. It returns the terminal that is left to the caller.
 func (s *streams) begun(terminal *os.File) *os.File {
-	if s.log == nil {
+	c := s.c
+	c.mu.Lock()
+	p := c.last
+	c.hub = s.hub
+	c.mu.Unlock()
+	if s.hub == nil {
 		return terminal
 	}
-	for i, stream := range []string{sandbox.StreamOutput, sandbox.StreamError}[:len(s.ours)] {
-		s.log.take(s.ours[i], stream)
-	}
-	s.ours = nil
+	outputs := s.ours
 	if terminal != nil {
-		s.log.take(terminal, sandbox.StreamOutput)
+		if ours, err := again(context.Background(), terminal); err == nil { // one that can be waited for
+			_ = terminal.Close()
+			terminal = ours
+		}
+		s.hub.terminal, outputs = terminal, []*os.File{terminal}
+		if c.spec.OpenStdin {
+			s.hub.input = terminal
+		}
 	}
-	s.close()
+	if len(s.attach) > 0 { // what fails of it is that nobody is attached
+		_, _ = s.hub.attach(context.Background(), s.attach, s.stdin, false)
+	}
+	for i, stream := range []string{sandbox.StreamOutput, sandbox.StreamError}[:len(outputs)] {
+		s.hub.take(outputs[i], stream)
+	}
+	s.hub.run(outputs, func() { _, _ = c.waitFor(context.Background(), p) })
+	s.ours = nil
+	closeFiles(s.theirs)
+	s.theirs = nil
+	return nil
+}
+
+// holdOn has the log, and who attaches, get the outputs of a program that runs from now on, or its terminal.
+func (c *container) holdOn(outputs []*os.File, isTerminal bool) error {
+	l, err := c.openLog()
+	if err != nil {
+		return err
+	}
+	s := &streams{c: c, hub: newHub(l)}
+	var terminal *os.File
+	if isTerminal {
+		terminal, outputs = outputs[0], outputs[1:]
+		c.mu.Lock()
+		c.spec.OpenStdin = true // whoever attaches has the whole terminal
+		c.mu.Unlock()
+	}
+	for _, f := range outputs[:min(2, len(outputs))] {
+		ours, err := again(context.Background(), f) // one that can be waited for
+		if err != nil {
+			return err
+		}
+		s.ours = append(s.ours, ours)
+	}
+	closeFiles(outputs)
+	s.begun(terminal)
 	return nil
 }
 
 // close closes what was made here and not taken over. Nothing is in it that could be lost.
 func (s *streams) close() {
-	for _, f := range append(s.ours, s.theirs...) {
-		_ = f.Close()
-	}
+	closeFiles(s.ours)
+	closeFiles(s.theirs)
 	s.ours, s.theirs = nil, nil
+	if s.hub != nil {
+		s.hub.closeInput()
+	}
 }
 
 // closeLog gives the log up once those have it who follow it. Nothing runs in the container any more.
@@ -183,5 +274,6 @@ func (c *container) discardAtEnd(context.Context, sandbox.DiscardAtEndRequest) (
 // discardAfter waits for the end of a program, or of that which a checkpoint starts in its place.
 func (c *container) discardAfter(p *program) {
 	_, _ = c.waitFor(context.Background(), p)
+	c.awaitOutputs()
 	_ = c.discard() // what fails of that ends with the keeper
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"time"
@@ -146,32 +145,44 @@ func (l *outputLog) copyTo(ctx context.Context, w io.Writer, spec sandbox.LogsSp
 			return err
 		}
 	}
+	limited := ctx
 	if spec.Follow {
 		end = logEnd{}
+		if !spec.Until.IsZero() {
+			var cancel context.CancelFunc
+			limited, cancel = context.WithDeadline(ctx, spec.Until)
+			defer cancel()
+		}
 	}
+	err := r.each(limited, end, copyWanted(w, spec))
+	if limited.Err() != nil && ctx.Err() == nil {
+		return nil // nothing is wanted of what may come
+	}
+	return err
+}
+
+// copyWanted returns what writes an entry if it is wanted. What is none, as after a crash of the machine, is left out.
+func copyWanted(w io.Writer, spec sandbox.LogsSpec) func(line []byte, _ int, _ int64) error {
 	begun := map[string]bool{}
-	return r.each(ctx, end, func(line []byte, _ int, _ int64) error {
-		if spec.Tail != nil || !spec.Since.IsZero() {
-			h, err := headOf(line)
-			if err != nil {
-				return err
-			}
+	return func(line []byte, _ int, _ int64) error {
+		if !json.Valid(line) {
+			return nil
+		}
+		if spec.Tail != nil || !spec.Since.IsZero() || !spec.Until.IsZero() {
+			h, ok := headOf(line)
 			begun[h.Stream] = begun[h.Stream] || !h.Continues
-			if h.Time.Before(spec.Since) || spec.Tail != nil && !begun[h.Stream] {
+			if !ok || !spec.Wants(h.Time) || spec.Tail != nil && !begun[h.Stream] {
 				return nil
 			}
 		}
 		_, err := w.Write(line)
 		return err
-	})
+	}
 }
 
-func headOf(line []byte) (logHead, error) {
-	var h logHead
-	if err := json.Unmarshal(line, &h); err != nil {
-		return h, fmt.Errorf("read a log's entry: %w", err)
-	}
-	return h, nil
+// headOf returns false for what is no entry, as after a crash of the machine.
+func headOf(line []byte) (h logHead, ok bool) {
+	return h, json.Unmarshal(line, &h) == nil
 }
 
 // seekTail goes to where the last lines begin that are wanted.
@@ -180,9 +191,9 @@ func (r *logReader) seekTail(ctx context.Context, end logEnd, spec sandbox.LogsS
 	count := 0
 	scan := &logReader{log: r.log}
 	err := scan.each(ctx, end, func(line []byte, number int, offset int64) error {
-		h, err := headOf(line)
-		if err != nil || h.Continues || h.Time.Before(spec.Since) || *spec.Tail == 0 {
-			return err
+		h, ok := headOf(line)
+		if !ok || h.Continues || !spec.Wants(h.Time) || *spec.Tail == 0 {
+			return nil
 		}
 		start := logReader{r.log, number, offset}
 		if len(starts) < *spec.Tail {

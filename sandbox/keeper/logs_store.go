@@ -1,25 +1,39 @@
 package keeper
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
+	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/sandbox"
 )
 
-// logPartSize is how large one of a log's files may become.
-const logPartSize = 10 << 20
+const (
+	// logPartSize is how large one of a log's files may become where nothing else is said, logParts how many there are.
+	logPartSize = 10 << 20
+	logParts    = 2
+	// leastLogSize is the least size that may be asked for.
+	leastLogSize = 4096
+)
 
-// outputLog keeps what a container's program has written: entries in JSON, each on a line, in one file that is full and
-// one that is written to. The files have no names, so that the kernel removes them however the keeper ends.
+// outputLog keeps what a container's program has written: entries in JSON, each on a line, in files that are full and one that
+// is written to. The files of a container that is not kept have no names, so that the kernel removes them however the keeper
+// ends.
 type outputLog struct {
 	make  func() (*os.File, error)
-	limit int64 // of a file's size
+	drop  func(*os.File) // gives an old file up
+	limit int64          // of a file's size
+	keep  int            // how many files there are at the most
 
 	mu       sync.Mutex
-	parts    []*logPart // one or two, the older one first
+	parts    []*logPart // at least one, the oldest first
 	writers  int        // outputs that are being read into it
 	readers  int
 	lost     int64         // bytes of output that could not be kept, and of which no entry tells yet
@@ -34,13 +48,89 @@ type logPart struct {
 	size   int64
 }
 
-// newOutputLog makes a log on the file system of a directory.
-func newOutputLog(dir string) (*outputLog, error) {
-	l := &outputLog{make: func() (*os.File, error) { return anonymousFile(dir) }, limit: logPartSize, changed: make(chan struct{})}
+// newOutputLog makes a log without a name on the file system of a directory.
+func newOutputLog(dir string, o sandbox.LogOptions) (*outputLog, error) {
+	l := emptyLog(o)
+	l.make = func() (*os.File, error) { return anonymousFile(dir) }
 	if err := l.turn(); err != nil {
 		return nil, fmt.Errorf("make a log: %w", noSpace(err))
 	}
 	return l, nil
+}
+
+func emptyLog(o sandbox.LogOptions) *outputLog {
+	l := &outputLog{limit: o.MaxSize, keep: o.MaxFiles, drop: func(*os.File) {}, changed: make(chan struct{})}
+	if l.limit == 0 {
+		l.limit = logPartSize
+	}
+	if l.keep == 0 {
+		l.keep = logParts
+	}
+	return l
+}
+
+// checkLog refuses a log that cannot be.
+func checkLog(o sandbox.LogOptions) error {
+	if o.MaxSize != 0 && o.MaxSize < leastLogSize || o.MaxFiles < 0 {
+		return sandbox.Errorf(sandbox.CodeInvalid, "keep a log of %d files of %d bytes: that is too little", o.MaxFiles, o.MaxSize).
+			WithRemedy("give a size of at least %d bytes", leastLogSize)
+	}
+	return nil
+}
+
+// openNamedLog goes on with the log of a container that is kept, in its directory.
+func openNamedLog(dir string, o sandbox.LogOptions) (*outputLog, error) {
+	l := emptyLog(o)
+	path := func(n int) string { return filepath.Join(dir, sandbox.LogPrefix+strconv.Itoa(n)) }
+	numbers, err := sandbox.LogNumbers(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open a log: %w", err)
+	}
+	for _, n := range numbers {
+		f, err := os.OpenFile(path(n), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("open a log: %w", err)
+		}
+		l.parts = append(l.parts, &logPart{file: f, number: n, size: completeSize(f)})
+	}
+	l.make = func() (*os.File, error) {
+		next := 0
+		if n := len(l.parts); n > 0 {
+			next = l.parts[n-1].number + 1
+		}
+		return os.OpenFile(path(next), os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	}
+	l.drop = func(f *os.File) { _ = os.Remove(f.Name()) }
+	if len(l.parts) == 0 {
+		err = l.turn()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a log: %w", noSpace(err))
+	}
+	return l, nil
+}
+
+// completeSize is where a file's last whole line ends. A crash may have left a part of one, which is written over.
+func completeSize(f *os.File) int64 {
+	st, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	buf := make([]byte, 64<<10)
+	for end := st.Size(); end > 0; {
+		from := max(0, end-int64(len(buf)))
+		n, err := f.ReadAt(buf[:end-from], from)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return end
+		}
+		if i := bytes.LastIndexByte(buf[:n], '\n'); i >= 0 {
+			_ = f.Truncate(from + int64(i) + 1)
+			return from + int64(i) + 1
+		}
+		end = from
+	}
+	return 0
 }
 
 // anonymousFile makes a file that nothing can give a name. File systems without such files get one that loses its name at once.
@@ -62,7 +152,7 @@ func anonymousFile(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// turn begins another file, and gives up all but the last of those before.
+// turn begins another file, and gives up the oldest if there would be too many.
 func (l *outputLog) turn() error {
 	f, err := l.make()
 	if err != nil {
@@ -71,10 +161,11 @@ func (l *outputLog) turn() error {
 	number := 0
 	if n := len(l.parts); n > 0 {
 		number = l.parts[n-1].number + 1
-		for _, old := range l.parts[:n-1] {
-			_ = old.file.Close() // whoever reads it goes on with the next
+		for len(l.parts) >= l.keep {
+			l.drop(l.parts[0].file)
+			_ = l.parts[0].file.Close() // whoever reads it goes on with the next
+			l.parts = l.parts[1:]
 		}
-		l.parts = l.parts[n-1:]
 	}
 	l.parts = append(l.parts, &logPart{file: f, number: number})
 	return nil
@@ -94,19 +185,38 @@ func (l *outputLog) append(entries []byte, holds int64) {
 	l.signal()
 }
 
+// write fills the files up with whole lines. One that is longer than a file may be has a file for itself.
 func (l *outputLog) write(entries []byte) error {
-	last := l.parts[len(l.parts)-1]
-	if last.size > 0 && last.size+int64(len(entries)) > l.limit {
-		if err := l.turn(); err != nil {
-			return err
+	for len(entries) > 0 {
+		last := l.parts[len(l.parts)-1]
+		n := wholeLines(entries, l.limit-last.size)
+		if n == 0 && last.size > 0 {
+			if err := l.turn(); err != nil {
+				return err
+			}
+			continue
 		}
-		last = l.parts[len(l.parts)-1]
+		if n == 0 {
+			n = len(entries)
+			if end := bytes.IndexByte(entries, '\n'); end >= 0 {
+				n = end + 1
+			}
+		}
+		if _, err := last.file.WriteAt(entries[:n], last.size); err != nil {
+			return err // the next one is written over what there is of it
+		}
+		last.size += int64(n)
+		entries = entries[n:]
 	}
-	if _, err := last.file.WriteAt(entries, last.size); err != nil {
-		return err // the next one is written over what there is of it
-	}
-	last.size += int64(len(entries))
 	return nil
+}
+
+// wholeLines returns the length of the lines at the beginning of a text that have room.
+func wholeLines(text []byte, room int64) int {
+	if int64(len(text)) <= room {
+		return len(text)
+	}
+	return bytes.LastIndexByte(text[:max(0, room)], '\n') + 1
 }
 
 // takeLost returns how many bytes of output could not be kept, for an entry to tell that.

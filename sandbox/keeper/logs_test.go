@@ -21,7 +21,7 @@ import (
 // testLog makes a log whose files are small.
 func testLog(t *testing.T, limit int64) *outputLog {
 	t.Helper()
-	l, err := newOutputLog(t.TempDir())
+	l, err := newOutputLog(t.TempDir(), sandbox.LogOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func decodeLog(t *testing.T, r io.Reader) (entries []sandbox.LogEntry) {
 }
 
 // textOf puts entries together as a terminal would show them.
-func textOf(entries []sandbox.LogEntry) string {
+func logText(entries []sandbox.LogEntry) string {
 	var text strings.Builder
 	for _, e := range entries {
 		text.Write(e.Text)
@@ -83,14 +83,14 @@ func TestLogKeepsBytesAsTheyAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.take(r, sandbox.StreamError)
+	newHub(l).take(r, sandbox.StreamError)
 	if _, err := io.WriteString(w, want); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
 	l.await(t.Context(), time.Minute, false)
 	entries := readLog(t, l, sandbox.LogsSpec{})
-	if got := textOf(entries); got != want {
+	if got := logText(entries); got != want {
 		t.Errorf("%d bytes instead of %d", len(got), len(want))
 	}
 	lines := 0
@@ -121,13 +121,13 @@ func TestLogTail(t *testing.T) {
 	for n, want := range map[int]string{
 		0: "", 1: "e4\n", 2: "longe4\ner\n", 3: "e3\nlonge4\ner\n", 4: "o3 and\ne3\nlonge4\ner\n",
 	} {
-		if got := textOf(readLog(t, l, sandbox.LogsSpec{Tail: &n})); got != want {
+		if got := logText(readLog(t, l, sandbox.LogsSpec{Tail: &n})); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
 	many := 1 << 40
-	if got, all := readLog(t, l, sandbox.LogsSpec{Tail: &many}), readLog(t, l, sandbox.LogsSpec{}); len(got) == 0 || textOf(got) != textOf(all) {
-		t.Errorf("%q, want %q", textOf(got), textOf(all))
+	if got, all := readLog(t, l, sandbox.LogsSpec{Tail: &many}), readLog(t, l, sandbox.LogsSpec{}); len(got) == 0 || logText(got) != logText(all) {
+		t.Errorf("%q, want %q", logText(got), logText(all))
 	}
 }
 
@@ -145,7 +145,7 @@ func TestLogSince(t *testing.T) {
 		"4\n":             {Since: begin.Add(2500 * time.Millisecond), Tail: &one},
 		"":                {Since: begin.Add(time.Minute)},
 	} {
-		if got := textOf(readLog(t, l, spec)); got != want {
+		if got := logText(readLog(t, l, spec)); got != want {
 			t.Errorf("%+v: %q", spec, got)
 		}
 	}
@@ -173,7 +173,7 @@ func TestLogIsBounded(t *testing.T) {
 // TestLogHasNoName shows that nothing of a log is to be found in its directory.
 func TestLogHasNoName(t *testing.T) {
 	dir := t.TempDir()
-	l, err := newOutputLog(dir)
+	l, err := newOutputLog(dir, sandbox.LogOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestLogHasNoName(t *testing.T) {
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Errorf("%v, %v", entries, err)
 	}
-	if _, err := newOutputLog(dir + "/none"); err == nil {
+	if _, err := newOutputLog(dir+"/none", sandbox.LogOptions{}); err == nil {
 		t.Error("a log in no directory")
 	}
 }
@@ -196,8 +196,8 @@ func TestLogTellsWhatItLost(t *testing.T) {
 	l.make = func() (*os.File, error) { return anonymousFile(t.TempDir()) }
 	writeLog(l, sandbox.StreamError, "again\n", "and again\n")
 	entries := readLog(t, l, sandbox.LogsSpec{})
-	if textOf(entries) != "kept\nagain\nand again\n" {
-		t.Fatalf("%q", textOf(entries))
+	if logText(entries) != "kept\nagain\nand again\n" {
+		t.Fatalf("%q", logText(entries))
 	}
 	if got := []int64{entries[0].Lost, entries[1].Lost, entries[2].Lost}; got[0] != 0 || got[1] != 450 || got[2] != 0 {
 		t.Errorf("lost %v", got)
@@ -211,7 +211,7 @@ func TestLogIsFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.take(r, sandbox.StreamOutput)
+	newHub(l).take(r, sandbox.StreamOutput)
 	follow, feed := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
@@ -301,7 +301,7 @@ func TestLogsOfNoLog(t *testing.T) {
 }
 
 func TestStreamsOfALog(t *testing.T) {
-	c := &container{k: &keeper{home: t.TempDir()}, id: newID(), spec: &sandbox.Spec{}}
+	c := &container{k: &keeper{home: t.TempDir()}, id: newID(), spec: &sandbox.Spec{}, last: endedProgram()}
 	plain, err := c.streamsOf([]*os.File{os.Stdin, os.Stdout, os.Stderr}, false)
 	if err != nil || plain.begun(nil) != nil || plain.files[1] != os.Stdout || c.log != nil {
 		t.Fatalf("%+v, %v", plain, err)
@@ -326,7 +326,7 @@ func TestStreamsOfALog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := textOf(readLog(t, l, sandbox.LogsSpec{})); got != "out\nerr\n" {
+	if got := logText(readLog(t, l, sandbox.LogsSpec{})); got != "out\nerr\n" {
 		t.Errorf("%q", got)
 	}
 	c.closeLog()
@@ -338,7 +338,7 @@ func TestStreamsOfALog(t *testing.T) {
 }
 
 func BenchmarkLog(b *testing.B) {
-	l, err := newOutputLog(b.TempDir())
+	l, err := newOutputLog(b.TempDir(), sandbox.LogOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -29,30 +29,19 @@ func outputPipe() (r, w *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "output"), os.NewFile(uintptr(fds[1]), "output"), nil
 }
 
-// take reads an output into the log, in the background, until its end.
-func (l *outputLog) take(f *os.File, stream string) {
-	l.open()
-	go func() {
-		defer l.done()
-		defer f.Close()
-		w := &logWriter{log: l, stream: stream}
-		buf := make([]byte, logPiece)
-		for {
-			n, err := f.Read(buf)
-			w.add(buf[:n], time.Now())
-			if err != nil { // the end; of a terminal that is EIO
-				return
-			}
-		}
-	}()
-}
-
 // logWriter makes entries of what comes from one stream.
 type logWriter struct {
 	log     *outputLog
 	stream  string
 	midline bool
 	entries bytes.Buffer
+}
+
+// close tells the log, if there is one, that no more comes.
+func (w *logWriter) close() {
+	if w.log != nil {
+		w.log.done()
+	}
 }
 
 func (w *logWriter) add(text []byte, now time.Time) {

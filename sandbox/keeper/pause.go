@@ -32,6 +32,9 @@ func (c *container) pause(ctx context.Context, _ sandbox.PauseRequest) (any, err
 		return nil, fmt.Errorf("pause container %s: %w", c.displayName(), err)
 	}
 	c.paused.Store(true)
+	c.pauses.Add(1)
+	c.recordPaused(true)
+	c.emit("pause")
 	return nil, nil
 }
 
@@ -47,6 +50,9 @@ func (c *container) resume(_ context.Context, _ sandbox.PauseRequest) (any, erro
 		return nil, fmt.Errorf("resume container %s: %w", c.displayName(), err)
 	}
 	c.paused.Store(false)
+	c.pauses.Add(1)
+	c.recordPaused(false)
+	c.emit("unpause")
 	return nil, nil
 }
 
@@ -109,10 +115,18 @@ func (c *container) continueAll() error {
 
 // cgroupDir is the container's own cgroup, empty if it has none.
 func (c *container) cgroupDir() string {
-	if c.config.Cgroups.Path == "" {
+	path := c.cgroupPath()
+	if path == "" {
 		return ""
 	}
-	return filepath.Join(cgroupRoot, c.config.Cgroups.Path)
+	return filepath.Join(cgroupRoot, path)
+}
+
+// cgroupPath is that from the hierarchy's root.
+func (c *container) cgroupPath() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.config.Cgroups.Path
 }
 
 // freeze uses cgroup.freeze (Linux 5.2), and returns when cgroup.events tells that all has stopped.

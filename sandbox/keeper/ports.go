@@ -34,19 +34,26 @@ func (c *container) bindPorts() error {
 			return err
 		}
 	}
-	if c.ports, err = network.Bind(mappings, c.spec.HoldPorts); err != nil {
+	ports, err := network.Bind(mappings, c.spec.HoldPorts)
+	if err != nil {
 		return bindError(err)
 	}
+	c.ports.Store(ports)
 	return nil
 }
 
-// publishedPorts are those asked for, and with PublishAll those that the image exposes besides.
+// exposed are the ports that the image says it serves, and those that were added to them.
+func (c *container) exposed() []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(c.spec.Expose), maps.Keys(c.image.Config.Config.ExposedPorts)))))
+}
+
+// publishedPorts are those asked for, and with PublishAll those that are exposed besides.
 func (c *container) publishedPorts() ([]sandbox.PortMapping, error) {
 	wanted := slices.Clone(c.spec.Publish)
 	if !c.spec.PublishAll {
 		return wanted, nil
 	}
-	for _, text := range slices.Sorted(maps.Keys(c.image.Config.Config.ExposedPorts)) {
+	for _, text := range c.exposed() {
 		exposed, err := exposedPorts(text)
 		if err != nil {
 			return nil, err
@@ -129,11 +136,12 @@ func firstUnprivilegedPort() string {
 
 // boundPorts tells which ports of the host are taken.
 func (c *container) boundPorts() []sandbox.PortMapping {
-	if c.ports == nil {
+	ports := c.ports.Load()
+	if ports == nil {
 		return nil
 	}
 	var list []sandbox.PortMapping
-	for _, m := range c.ports.Bound() {
+	for _, m := range ports.Bound() {
 		list = append(list, sandbox.PortMapping{HostIP: m.Host.Addr().String(), HostPort: m.Host.Port(), Port: m.Port, Protocol: m.Protocol})
 	}
 	return list
@@ -141,14 +149,15 @@ func (c *container) boundPorts() []sandbox.PortMapping {
 
 // expectProgram has connections to published ports wait for the program that is about to be started.
 func (c *container) expectProgram() {
-	if c.ports != nil {
-		c.ports.Expect()
+	if ports := c.ports.Load(); ports != nil {
+		ports.Expect()
 	}
 }
 
 // connectPorts lets connections to published ports through to a program that has been started.
 func (c *container) connectPorts(p *program) error {
-	if c.ports == nil {
+	ports := c.ports.Load()
+	if ports == nil {
 		return nil
 	}
 	ns, err := c.namespace(p)
@@ -158,7 +167,7 @@ func (c *container) connectPorts(p *program) error {
 	case err != nil:
 		return err
 	}
-	c.ports.Attach(ns)
+	ports.Attach(ns)
 	return nil
 }
 
@@ -170,17 +179,18 @@ func (c *container) leaveNetwork(p *program) {
 
 // disconnectPorts resets connections to published ports until the next start.
 func (c *container) disconnectPorts() {
-	if c.ports != nil {
-		c.ports.Detach()
+	if ports := c.ports.Load(); ports != nil {
+		ports.Detach()
 	}
 }
 
 // releasePorts gives the ports up.
 func (c *container) releasePorts() error {
-	if c.ports == nil {
+	ports := c.ports.Swap(nil)
+	if ports == nil {
 		return nil
 	}
-	if err := c.ports.Close(); err != nil {
+	if err := ports.Close(); err != nil {
 		return fmt.Errorf("give up published ports: %w", err)
 	}
 	return nil
@@ -190,8 +200,8 @@ func (c *container) openPorts(context.Context, sandbox.OpenPortsRequest) (any, e
 	if c.isDiscarding() {
 		return nil, c.gone("open the ports of")
 	}
-	if c.ports != nil {
-		c.ports.Open()
+	if ports := c.ports.Load(); ports != nil {
+		ports.Open()
 	}
 	return nil, nil
 }

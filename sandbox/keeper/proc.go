@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // The few files of /proc that tell of a container's processes are read here: a library that knows all of them compiles so
@@ -46,7 +48,8 @@ type procStat struct {
 	comm, state                        string
 	parent, threads                    int
 	user, system, childUser, childSyst int64
-	started, rss                       int64
+	started, rss, size                 int64 // size is in bytes
+	terminal                           uint64
 }
 
 func readStat(pid int) (*procStat, error) {
@@ -64,7 +67,21 @@ func readStat(pid int) (*procStat, error) {
 	return &procStat{
 		comm: string(text[begin+1 : end]), state: fields[0], parent: int(at(4)), threads: int(at(20)),
 		user: at(14), system: at(15), childUser: at(16), childSyst: at(17), started: at(22), rss: at(24),
+		size: at(23), terminal: uint64(at(7)),
 	}, nil
+}
+
+// terminalName is that of a device below /dev; empty for none, and for what containers do not have.
+func terminalName(device uint64) string {
+	const firstPTY, lastPTY = 136, 143 // devices.rst: Unix98 PTY slaves
+	switch major := unix.Major(device); {
+	case device == 0:
+		return ""
+	case major >= firstPTY && major <= lastPTY:
+		return fmt.Sprintf("pts/%d", (major-firstPTY)<<8|unix.Minor(device))
+	default:
+		return ""
+	}
 }
 
 // readTraffic sums what the interfaces of a process's network namespace have received and sent, in bytes.

@@ -79,6 +79,7 @@ func processInfo(pid int, booted time.Time) (sandbox.ProcessInfo, error) {
 	return sandbox.ProcessInfo{
 		PID: int(number(numbers[1])), PPID: stat.parent, UID: int(number(users[1])), Args: args, Name: stat.comm, State: stat.state,
 		RSS: stat.rss * int64(os.Getpagesize()), Started: booted.Add(ticks(stat.started)),
+		Size: stat.size, Threads: stat.threads, CPU: ticks(stat.user + stat.system), TTY: terminalName(stat.terminal),
 	}, err
 }
 

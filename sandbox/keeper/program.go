@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ type program struct {
 	// interrupted tells that a checkpoint ends it, to start next in its place; guarded by the container's mu.
 	interrupted bool
 	next        *program
+	restart     *restart // that the policy makes after its end; set before that is told
 }
 
 // begin starts the container's program, for the first time or again after its end. It returns when the program is being
@@ -38,7 +40,18 @@ type program struct {
 func (c *container) begin(stdio []*os.File) (*program, error) {
 	c.starting.Lock() // for one start at a time, and for discard to wait for it
 	defer c.starting.Unlock()
+	c.mu.Lock()
+	c.manual, c.restarts, c.backoff = false, 0, 0
+	c.mu.Unlock()
 	return c.beginAlone(stdio)
+}
+
+// beginOnce is begin for streams of the caller's, which last for one run of the program.
+func (c *container) beginOnce(stdio []*os.File) (*program, error) {
+	if err := c.checkRestart(false); err != nil {
+		return nil, err
+	}
+	return c.begin(stdio)
 }
 
 // beginAlone is begin for who holds c.starting.
@@ -48,21 +61,29 @@ func (c *container) beginAlone(stdio []*os.File) (*program, error) {
 	}
 	c.settle()
 	c.exited = nil
+	began, before := time.Now(), c.stateOnRecord()
+	if err := c.prepareStart(began); err != nil {
+		c.startFailed(before, err)
+		return nil, err
+	}
 	c.expectProgram()
 	revived := c.asleep
 	if err := c.startInTurn(stdio); err != nil {
 		c.failed()
 		c.disconnectPorts()
+		c.startFailed(before, err)
 		return nil, err
 	}
 	pid, err := c.first.Pid()
 	if err != nil {
 		return nil, fmt.Errorf("start container: %w", err)
 	}
-	p := &program{children: &c.k.children, lc: c.lc, first: c.first, pid: pid, ended: make(chan struct{}), revived: revived, began: time.Now()}
+	p := &program{children: &c.k.children, lc: c.lc, first: c.first, pid: pid, ended: make(chan struct{}), revived: revived, began: began}
 	c.mu.Lock()
-	c.last, c.ran = p, true
+	c.last = p
 	c.mu.Unlock()
+	c.emitVolumes("mount")
+	c.began(p)
 	go c.await(p, c.exited)
 	if err := c.connectPorts(p); err != nil {
 		p.kill()
@@ -124,11 +145,13 @@ func (c *container) mayStart() error {
 func (c *container) await(p *program, exited <-chan error) {
 	p.exit, p.err = c.exitFrom(<-exited)
 	p.finished = time.Now()
-	if c.spec.Keep {
-		p.exit.Kept = c.kept
-	}
+	c.finished(p)
 	c.leaveNetwork(p)
+	c.awaitOutput()
+	c.emitVolumes("unmount")
+	pause, again := c.recordEnd(p)
 	close(p.ended)
+	c.afterEnd(p, pause, again)
 }
 
 // exitFrom makes an exit of what waiting for a process returned.
@@ -237,6 +260,9 @@ func (c *container) signal(_ context.Context, r sandbox.SignalRequest) (any, err
 	if r.Signal < 0 || r.Signal > 64 {
 		return nil, sandbox.Errorf(sandbox.CodeInvalid, "send signal %d: no such signal", r.Signal)
 	}
+	if r.Process == 0 && (r.Signal == int(syscall.SIGKILL) || r.Signal == c.proc.stopSignal) {
+		c.giveUpRestart() // whoever asks it to end wants no other one
+	}
 	p, err := c.running("signal")
 	if err != nil {
 		return nil, err
@@ -248,6 +274,9 @@ func (c *container) signal(_ context.Context, r sandbox.SignalRequest) (any, err
 			return nil, sandbox.Errorf(sandbox.CodeAlreadyFinished, "signal a process of container %s: it has ended", c.displayName())
 		}
 		target = x.(*session).process
+	}
+	if r.Process == 0 && r.Signal != 0 {
+		c.emit("kill", "signal", strconv.Itoa(r.Signal))
 	}
 	err = target.Signal(syscall.Signal(r.Signal))
 	if errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH) {

@@ -53,7 +53,9 @@ func (k *keeper) clone(ctx context.Context, sn *snapshot.Snapshot, r *sandbox.Re
 func cloneSpec(original *sandbox.Spec, r *sandbox.RestoreSpec) *sandbox.Spec {
 	s := *original
 	s.Name, s.Hostname, s.Listed, s.HoldPorts = r.Name, r.Hostname, r.Listed, r.HoldPorts
-	s.Keep = false
+	s.Keep, s.Restart = false, sandbox.RestartPolicy{}
+	// What was in volumes of the original's own is among the snapshot's files.
+	s.Mounts = slices.DeleteFunc(slices.Clone(s.Mounts), func(m sandbox.Mount) bool { return m.Type == sandbox.MountVolume && m.Source == "" })
 	s.Labels = maps.Clone(s.Labels)
 	for name, value := range r.Labels {
 		if s.Labels == nil {
@@ -126,7 +128,7 @@ func (s *server) reset(ctx context.Context, _ *keeper, m *wire.Message) outcome 
 	if err := c.rewind(); err != nil {
 		return outcome{err: fmt.Errorf("reset container %s: %w", c.displayName(), err)}
 	}
-	return s.startAnd(ctx, c, m, r.Log)
+	return s.startAnd(ctx, c, m, startStreams{logged: r.Log})
 }
 
 // rewind takes away what a clone has become.

@@ -54,6 +54,43 @@ func (k *keeper) show(c *container) (warning string) {
 	return ""
 }
 
+// showEarly is show for a container that is not kept: others are shown once they start.
+func (k *keeper) showEarly(c *container) string {
+	if c.record != nil {
+		return ""
+	}
+	return k.show(c)
+}
+
+// visited tells whether there are guests of the container.
+func (ds *doors) visited(c *container) bool { return ds.guestOf(c) != nil }
+
+func (ds *doors) guestOf(c *container) *server {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	for s := range ds.guests {
+		if s.door.c == c {
+			return s
+		}
+	}
+	return nil
+}
+
+// awaitNobody returns once the container has no guests: true, or false where it is being ended.
+func (ds *doors) awaitNobody(c *container) bool {
+	for {
+		s := ds.guestOf(c)
+		if s == nil {
+			return true
+		}
+		select {
+		case <-s.left:
+		case <-c.life.Done():
+			return false
+		}
+	}
+}
+
 // openDoor makes the container's socket, once.
 func (k *keeper) openDoor(c *container) error {
 	k.doors.mu.Lock()
@@ -87,6 +124,10 @@ func listen(dir *os.File, name string) (*net.UnixListener, error) {
 		return errors.Join(err, failed)
 	}}
 	draft := "." + name
+	// A keeper that was killed may have left one of a container that is kept, of which this one has the lock.
+	if err := unix.Unlinkat(int(dir.Fd()), draft, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, err
+	}
 	l, err := config.Listen(context.Background(), "unixpacket", sandbox.SocketPath(dir, draft))
 	if err != nil {
 		return nil, err

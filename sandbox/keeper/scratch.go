@@ -3,6 +3,7 @@ package keeper
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,14 +104,31 @@ func removeStale(parent string) {
 type area struct{ dir, upper, work, root, files string }
 
 func (s *scratch) area(id string) (*area, error) {
-	a := &area{dir: filepath.Join(s.dir, id[:12])}
-	a.upper, a.work, a.root, a.files = filepath.Join(a.dir, "upper"), filepath.Join(a.dir, "work"), filepath.Join(a.dir, "root"), filepath.Join(a.dir, "files")
+	a := newArea(filepath.Join(s.dir, id[:12]))
 	for _, d := range []string{a.dir, a.upper, a.work, a.root, a.files} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return nil, fmt.Errorf("create scratch directory: %w", noSpace(err))
 		}
 	}
 	return a, nil
+}
+
+// keptArea is that of a container that is kept, in its directory.
+func keptArea(dir string) (*area, error) {
+	a := newArea(dir)
+	for _, d := range []string{a.upper, a.work, a.root, a.files} {
+		if err := os.Mkdir(d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("create container directory: %w", noSpace(err))
+		}
+	}
+	return a, nil
+}
+
+func newArea(dir string) *area {
+	return &area{
+		dir: dir, upper: filepath.Join(dir, "upper"), work: filepath.Join(dir, "work"),
+		root: filepath.Join(dir, "root"), files: filepath.Join(dir, "files"),
+	}
 }
 
 // renew empties what the container has changed. Its root must not be mounted.

@@ -42,6 +42,7 @@ func serve(conn *wire.Conn) {
 	}
 	s.receive()
 	s.close()
+	s.bidFarewell()
 }
 
 // receive starts what is asked for, until the other side is gone.
@@ -61,15 +62,17 @@ func (s *server) close() {
 	if err != nil {
 		return
 	}
+	close(k.callerLeft)
 	k.doors.lock((*container).isDetached)
 	k.claims.end(k)
 	s.outliveCaller(k)
-	if !k.scratch.onDisk && !k.cgroups.Load() {
+	if !k.scratch.onDisk && !k.cgroups.Load() && !k.volumesUsed.Load() && !s.hasKept() {
 		return
 	}
 	s.cancelAll()
 	s.handlers.Wait()
-	s.discardAll()
+	s.letAllGo()
+	k.discardVolumes()
 	k.scratch.close()
 }
 
@@ -106,7 +109,7 @@ func (s *server) dispatch(m *wire.Message) {
 		m.CloseFiles()
 		s.cancel(m.ID)
 		if s.door == nil { // a guest's containers are somebody else's
-			s.handlers.Go(func() { _ = s.discard(m.ID) })
+			s.handlers.Go(func() { s.takeBack(m.ID) })
 		}
 		return
 	case sandbox.KindHelped:
@@ -197,6 +200,9 @@ var handlers = map[string]handler{
 	sandbox.KindOpenPorts:      about((*container).openPorts),
 	sandbox.KindProcesses:      about((*container).processes),
 	sandbox.KindStats:          about((*container).stats),
+	sandbox.KindSize:           about((*container).size),
+	sandbox.KindPID:            (*server).firstPID,
+	sandbox.KindContainerSizes: (*server).containerSizes,
 
 	sandbox.KindOpenFile:  (*server).openFile,
 	sandbox.KindStatFile:  askFiles(statFile),
@@ -210,7 +216,13 @@ var handlers = map[string]handler{
 	sandbox.KindWait:   about((*container).waitForEnd),
 	sandbox.KindDetach: (*server).detach,
 	sandbox.KindLogs:   (*server).logs,
-	sandbox.KindRemove: (*server).remove,
+
+	sandbox.KindCommit:       about((*container).commit),
+	sandbox.KindRemoveImages: (*server).removeImages,
+	sandbox.KindPruneStore:   (*server).pruneStore,
+	sandbox.KindDiskUsage:    (*server).diskUsage,
+	sandbox.KindCheckStore:   (*server).checkStore,
+	sandbox.KindResetStore:   (*server).resetStore,
 
 	sandbox.KindCheckpoint:     about((*container).checkpoint),
 	sandbox.KindRestore:        (*server).restore,
@@ -224,7 +236,26 @@ var handlers = map[string]handler{
 	sandbox.KindExportSnapshot: (*server).snapshotExport,
 	sandbox.KindImportSnapshot: (*server).snapshotImport,
 
+	sandbox.KindCreateVolume: (*server).createVolume,
+	sandbox.KindRemoveVolume: (*server).removeVolume,
+
 	sandbox.KindDiscardAtEnd: about((*container).discardAtEnd),
+
+	sandbox.KindLoad:   (*server).load,
+	sandbox.KindImport: (*server).importImage,
+
+	sandbox.KindBuild: (*server).build,
+
+	sandbox.KindOpen:            (*server).open,
+	sandbox.KindRemoveContainer: (*server).removeContainer,
+	sandbox.KindRename:          about((*container).rename),
+	sandbox.KindStop:            about((*container).stop),
+	sandbox.KindStatus:          about((*container).tellStatus),
+	sandbox.KindConfig:          about((*container).tellConfig),
+
+	sandbox.KindUpdate:         about((*container).update),
+	sandbox.KindAttachStreams:  (*server).attachStreams,
+	sandbox.KindResizeTerminal: about((*container).resizeTerminal),
 }
 
 func (s *server) pull(ctx context.Context, k *keeper, m *wire.Message) outcome {
@@ -236,9 +267,8 @@ func (s *server) pull(ctx context.Context, k *keeper, m *wire.Message) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
+	if image.ID != "" {
+		k.emitImage("pull", image)
+	}
 	return outcome{body: imageInfo(image)}
-}
-
-func (s *server) remove(_ context.Context, k *keeper, m *wire.Message) outcome {
-	return outcome{err: k.remove(m)}
 }

@@ -81,6 +81,7 @@ func (c *container) destroy() {
 		_ = c.lc.Destroy()
 		c.lc = nil
 	}
+	c.leaveCgroup()
 	_ = os.RemoveAll(filepath.Join(c.k.run, "state", c.id))
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/sandbox"
@@ -30,8 +31,8 @@ func (c *container) stats(context.Context, sandbox.StatsRequest) (any, error) {
 			return nil, fmt.Errorf("measure container %s: %w", c.displayName(), err)
 		}
 	}
-	if c.config.Cgroups.Path != "" {
-		if err := addCgroup(s, p); err != nil {
+	if path := c.cgroupPath(); path != "" {
+		if err := addCgroup(s, path); err != nil {
 			return nil, fmt.Errorf("measure container %s: %w", c.displayName(), err)
 		}
 	}
@@ -76,16 +77,17 @@ func addProcess(s *sandbox.Stats, pid int) error {
 }
 
 // addCgroup replaces the sums by what the kernel has counted for the whole container. It counts only what has a limit.
-func addCgroup(s *sandbox.Stats, p *program) error {
-	stats, err := p.lc.Stats()
+func addCgroup(s *sandbox.Stats, path string) error {
+	m, err := cgroupManager(&cgroups.Cgroup{Path: path, Rootless: true, Resources: &cgroups.Resources{}})
 	if err != nil {
 		return err
 	}
-	if stats.CgroupStats == nil {
-		return nil
+	stats, err := m.GetStats()
+	if err != nil {
+		return err
 	}
-	s.CPU = max(s.CPU, time.Duration(stats.CgroupStats.CpuStats.CpuUsage.TotalUsage))
-	s.Memory = int64(stats.CgroupStats.MemoryStats.Usage.Usage)
+	s.CPU = max(s.CPU, time.Duration(stats.CpuStats.CpuUsage.TotalUsage))
+	s.Memory = int64(stats.MemoryStats.Usage.Usage)
 	return nil
 }
 

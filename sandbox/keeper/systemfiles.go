@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/bivouac-run/bivouac/sandbox"
 )
@@ -12,6 +13,10 @@ import (
 // knows, and with the host's network the resolver's configuration. The machine's own root keeps its own.
 func (c *container) systemFiles() ([]sandbox.Mount, error) {
 	if c.image.Host {
+		if len(c.spec.ExtraHosts) > 0 {
+			return nil, sandbox.Errorf(sandbox.CodeInvalid, "add %s to /etc/hosts: with host: it is the machine's", c.spec.ExtraHosts[0]).
+				WithRemedy("use an image")
+		}
 		return nil, nil
 	}
 	contents := []struct{ name, text string }{
@@ -24,6 +29,10 @@ func (c *container) systemFiles() ([]sandbox.Mount, error) {
 	}
 	if c.hasMachineID() {
 		contents = append(contents, struct{ name, text string }{"machine-id", c.id[:32] + "\n"})
+	}
+	for _, h := range c.spec.ExtraHosts {
+		name, address, _ := strings.Cut(h, ":")
+		contents[1].text += address + "\t" + name + "\n"
 	}
 	var mounts []sandbox.Mount
 	for _, f := range contents {
