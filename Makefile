@@ -9,7 +9,7 @@ TOOLS     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bivouac-tools
 BUILD     := go build -trimpath -buildvcs=false -tags netgo,osusergo -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo setup test lint fmt bench soak fuzz clean
+.PHONY: help build demo setup test lint fmt docs bench soak fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ fmt: $(TOOLS)/golangci-lint-$(GOLANGCI) ## format the code as lint wants it
 $(TOOLS)/golangci-lint-$(GOLANGCI):
 	GOFLAGS= GOBIN=$(TOOLS)/new go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
 	mv $(TOOLS)/new/golangci-lint $@
+
+docs: ## write docs/reference and docs/man anew, which are generated from the commands
+	go test ./cmd/bivouac -run TestReferenceIsCurrent -update
 
 bench: ## measure against bubblewrap, crun, runc and podman, as far as they are installed
 	@e2e/setup/bench.sh

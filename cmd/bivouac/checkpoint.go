@@ -35,11 +35,11 @@ files, for which the program is asked to end first, unless --live is given, and 
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
-	cmd.Flags().StringVar(&f.processes, "processes", "auto", "take the processes where that is possible, or fail, or take files alone: `auto|required|never`")
+	cmd.Flags().StringVar(&f.processes, "processes", "auto", "take the processes where that is possible, or fail, or take files alone: `WHICH` is auto, required or never")
 	cmd.Flags().BoolVar(&f.live, "live", false, "do not end the program for files without processes: they are then as after a crash")
 	cmd.Flags().BoolVar(&f.stop, "stop", false, "end the program, which otherwise goes on")
 	cmd.Flags().BoolVar(&f.omitMounts, "omit-mounts", false, "leave out what is in memory file systems, unless processes are taken")
-	cmd.Flags().DurationVar(&f.stopTimeout, "stop-timeout", 0, "how long the program may take to end before it is killed (default 10s)")
+	cmd.Flags().DurationVar(&f.stopTimeout, "stop-timeout", 0, "kill a program that takes longer than `DURATION` to end (default 10s)")
 	return cmd
 }
 
@@ -50,11 +50,11 @@ func (f *checkpointFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	ctx, free := interruptible(cmd.Context(), "there is no snapshot")
 	defer free()
-	c, err := sandbox.Attach(ctx, args[0])
+	c, err := openContainer(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // the snapshot is there, or an error is told already
+	defer c.close() //nolint:errcheck // the snapshot is there, or an error is told already
 	s, err := c.Checkpoint(ctx, spec)
 	if err != nil {
 		return causeOf(ctx, err)
@@ -111,15 +111,4 @@ func snapshotName(s sandbox.Snapshot) string {
 		return printable(s.Name)
 	}
 	return s.ID
-}
-
-// completeCheckpoint completes the container. The snapshot's name is new, or one that is replaced.
-func completeCheckpoint(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	switch len(args) {
-	case 0:
-		return completeContainers(cmd, args, toComplete)
-	case 1:
-		return completeSnapshots(cmd, args, toComplete)
-	}
-	return nil, cobra.ShellCompDirectiveNoFileComp
 }

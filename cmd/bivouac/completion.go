@@ -5,22 +5,22 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/bivouac-run/bivouac/rootfs"
 )
 
 func newCompletionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "completion bash|zsh|fish|powershell",
-		Short: "Print a script that completes command lines in a shell",
-		Long: `Print a script that completes command lines in a shell: commands, flags, images of the store, platforms.
+		Use:                   "completion bash|zsh|fish|powershell",
+		DisableFlagsInUseLine: true,
+		Short:                 "Print a script that completes command lines in a shell",
+		Long: `Print a script that completes command lines in a shell: commands, flags, the names of containers,
+images, volumes and snapshots, and what flags can be given.
 
 Load it into the shell that runs, or write it to a file that every shell reads:
   bash  ~/.local/share/bash-completion/completions/bivouac  (needs the package bash-completion)
   zsh   _bivouac in a directory of $fpath
   fish  ~/.config/fish/completions/bivouac.fish`,
 		Example: `  source <(bivouac completion bash)
-  bivouac completion fish | source`,
+  bivouac completion fish >~/.config/fish/completions/bivouac.fish`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,97 +43,76 @@ func writeCompletion(w io.Writer, root *cobra.Command, shell string) error {
 
 // addCompletions tells shells what fits where. It is called only where a shell asks.
 func addCompletions(cmd *cobra.Command) {
-	switch cmd.Name() {
-	case "run":
-		cmd.ValidArgsFunction = completeFirst(completeSources)
-	case "inspect":
-		cmd.ValidArgsFunction = completeImages
-	case "images":
-		cmd.ValidArgsFunction = completeFirst(completeImages)
-	case "exec", "port", "logs":
-		cmd.ValidArgsFunction = completeFirst(completeContainers)
-	case "checkpoint":
-		cmd.ValidArgsFunction = completeCheckpoint
-	case "restore":
-		cmd.ValidArgsFunction = completeFirst(completeSnapshots)
-	case "snapshot":
-		addSnapshotCompletions(cmd)
-	case "rm":
-		cmd.ValidArgsFunction = completeRemovable
-	case "pull":
-		cmd.ValidArgsFunction = completeSources
-	}
-	for flag, values := range map[string][]string{
-		"platform": {"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/ppc64le", "linux/riscv64", "linux/s390x"},
-		"pull":     {"missing\tif the store has none", "always\task whether the name means another image by now", "never\tuse the store alone"},
-		"network":  {"none\ta loopback of its own", "host\tthe network of this machine"},
-		"limits":   {"strict\tfail where a limit cannot be enforced", "best-effort\twarn"},
-		"format":   {"json", "table"},
-		"filter":   {"reference="},
-
-		"processes": {"auto\twhere that is possible", "required\tor fail", "never\tfiles alone"},
-	} {
-		if cmd.Flags().Lookup(flag) != nil {
-			_ = cmd.RegisterFlagCompletionFunc(flag, complete(values)) // fails only for a flag that is not there
-		}
-	}
-}
-
-func addSnapshotCompletions(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		switch sub.Name() {
-		case "inspect", "rm":
-			sub.ValidArgsFunction = completeSnapshots
-		case "export":
-			sub.ValidArgsFunction = completeFirst(completeSnapshots)
+		addCompletions(sub)
+	}
+	if !cmd.HasSubCommands() && len(cmd.ValidArgs) == 0 {
+		cmd.ValidArgsFunction = argCompletion(strings.TrimPrefix(cmd.CommandPath(), "container "))
+	}
+	addFlagCompletions(cmd)
+}
+
+// argCompletion completes the arguments of the command at a path. Nil leaves them to the shell, as files.
+func argCompletion(path string) cobra.CompletionFunc {
+	tables := []map[string]cobra.CompletionFunc{containerArgs(), imageArgs(), otherArgs()}
+	for _, table := range tables {
+		if completion, ok := table[path]; ok {
+			return completion
 		}
 	}
+	return cobra.NoFileCompletions
 }
 
-func complete(values []string) cobra.CompletionFunc {
-	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return values, cobra.ShellCompDirectiveNoFileComp
+func containerArgs() map[string]cobra.CompletionFunc {
+	anyOne, running := completeInOrder(completeContainers), completeThose(isRunning)
+	return map[string]cobra.CompletionFunc{
+		"attach": completeInOrder(running), "exec": completeInOrder(running), "top": completeInOrder(running),
+		"pause": running, "stop": completeThose(isAlive), "kill": completeThose(isAlive), "stats": completeThose(isAlive),
+		"unpause": completeThose(isPaused), "start": completeThose(isStopped),
+		"diff": anyOne, "export": anyOne, "logs": anyOne, "rename": anyOne, "port": completeInOrder(completeContainers, completePorts),
+		"rm": completeContainers, "restart": completeContainers, "update": completeContainers, "wait": completeContainers,
+		"inspect": completeInspectable, "cp": completeCopy, "commit": completeInOrder(completeContainers, completeImages),
+		"checkpoint": completeInOrder(completeContainers, completeSnapshots),
 	}
 }
 
-// completeFirst completes the first argument alone. What follows belongs to a container, of which the shell knows
-// nothing.
-func completeFirst(first cobra.CompletionFunc) cobra.CompletionFunc {
+func imageArgs() map[string]cobra.CompletionFunc {
+	byName := map[string]cobra.CompletionFunc{
+		"history": completeInOrder(completeImages), "push": completeInOrder(completeImages), "tag": completeInOrder(completeImages, completeImages),
+		"save": completeImages, "pull": completeSources, "import": completeInOrder(nil, completeImages), "build": completeDirectory,
+	}
+	all := map[string]cobra.CompletionFunc{
+		"run": completeInOrder(completeSources), "create": completeInOrder(completeSources),
+		"images": completeInOrder(completeImages), "image ls": completeInOrder(completeImages),
+		"rmi": completeImages, "image rm": completeImages, "image inspect": completeImages, "image tree": completeImages,
+		"builder build": completeDirectory, "buildx build": completeDirectory,
+	}
+	for name, completion := range byName {
+		all[name], all["image "+name] = completion, completion
+	}
+	return all
+}
+
+func otherArgs() map[string]cobra.CompletionFunc {
+	return map[string]cobra.CompletionFunc{
+		"volume inspect": completeVolumes, "volume rm": completeVolumes,
+		"restore": completeInOrder(completeSnapshots), "snapshot export": completeInOrder(completeSnapshots),
+		"snapshot inspect": completeSnapshots, "snapshot rm": completeSnapshots, "snapshot import": nil,
+		"login": completeInOrder(completeRegistries), "logout": completeInOrder(completeRegistries),
+		"try": nil, "test": nil, "test-exec": nil,
+	}
+}
+
+// completeInOrder completes each argument in its own way, nil as a file, and none after them: what follows belongs to a
+// container, of which the shell knows nothing.
+func completeInOrder(each ...cobra.CompletionFunc) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
+		if len(args) >= len(each) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return first(cmd, args, toComplete)
-	}
-}
-
-// completeImages offers the names of the store's images.
-func completeImages(_ *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	list, err := storedImages()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, s := range list {
-		if name := displayName(s); strings.HasPrefix(name, toComplete) {
-			names = append(names, cobra.CompletionWithDesc(name, humanSize(s.Size)))
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeSources offers also what is in no store. After a transport's name comes a path, which is the shell's to
-// complete.
-func completeSources(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	names, directive := completeImages(cmd, args, toComplete)
-	for _, t := range []rootfs.Transport{rootfs.OCI, rootfs.OCIArchive, rootfs.DockerArchive, rootfs.Rootfs, rootfs.Host} {
-		prefix := string(t) + ":"
-		if strings.HasPrefix(toComplete, prefix) {
+		if each[len(args)] == nil {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		if strings.HasPrefix(prefix, toComplete) {
-			names = append(names, prefix)
-		}
+		return each[len(args)](cmd, args, toComplete)
 	}
-	return names, directive | cobra.ShellCompDirectiveNoSpace
 }

@@ -28,7 +28,7 @@ The exit code is 0 if "bivouac run" will work, and 10 if not.
 Templates are filled in for each need; they know .Name .Answer .Detail .Means .Remedy .Required.`,
 		Example: `  bivouac doctor
   bivouac doctor --format '{{.Answer}} {{.Name}}'
-  bivouac doctor --format json | jq -r 'select(.answer != "yes") | .remedy'`,
+  bivouac doctor --format json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			checks, err := examine(cmd)

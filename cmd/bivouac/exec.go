@@ -12,7 +12,7 @@ import (
 )
 
 // execRunFlags are the flags of run that exec has too.
-var execRunFlags = []string{"env", "env-file", "workdir", "user", "interactive", "tty"}
+var execRunFlags = []string{"env", "env-file", "workdir", "user", "interactive", "tty", "detach-keys", "detach"}
 
 func newExecCommand() *cobra.Command {
 	f := &runFlags{}
@@ -23,7 +23,7 @@ func newExecCommand() *cobra.Command {
 unless the flags say otherwise. CONTAINER is a name, or an id or its beginning; see bivouac ps.
 
 The exit code is the command's; 125 if it could not be run, 126 if it cannot be executed, 127 if it is not there. The
-command ends when the container does, or this one.`,
+command ends when the container does, or this one; with -d it goes on without this one, and its output is lost.`,
 		Example: `  bivouac exec web nginx -s reload
   bivouac exec -it web sh
   bivouac exec -u postgres -w /tmp db psql -c 'select 1'`,
@@ -43,6 +43,8 @@ command ends when the container does, or this one.`,
 	for _, name := range execRunFlags {
 		cmd.Flags().AddFlag(all.Lookup(name))
 	}
+	cmd.Flags().Lookup("detach").Usage = "leave the command running in the background"
+	refuseDockersFlags(cmd)
 	return cmd
 }
 
@@ -51,11 +53,27 @@ func (f *runFlags) exec(ctx context.Context, container string, args []string) er
 	if err := errors.Join(f.setEnv(spec), f.setTerminal(spec)); err != nil {
 		return err
 	}
-	c, err := sandbox.Attach(ctx, container)
-	if err != nil {
+	return withRunning(ctx, container, "execute in", func(c *sandbox.Attached) error {
+		e := sandbox.ExecSpec{Args: args, Env: spec.Env, User: f.user, WorkingDir: f.workdir, Terminal: spec.Terminal}
+		if f.detach {
+			return execDetached(ctx, c, e)
+		}
+		return f.execAttached(ctx, c, spec, e)
+	})
+}
+
+// execDetached leaves the command running. The keeper takes a terminal over.
+func execDetached(ctx context.Context, c *sandbox.Attached, e sandbox.ExecSpec) error {
+	e.Detached = e.Terminal == nil
+	process, err := c.Exec(ctx, e, sandbox.Streams{})
+	if err != nil || e.Detached {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // what was executed has ended, or ends by this
+	return process.Detach(ctx, process.Terminal)
+}
+
+// execAttached passes streams and signals on, and ends as the command ends.
+func (f *runFlags) execAttached(ctx context.Context, c *sandbox.Attached, spec *sandbox.Spec, e sandbox.ExecSpec) error {
 	session, err := f.openSession(spec)
 	if err != nil {
 		return err
@@ -63,7 +81,6 @@ func (f *runFlags) exec(ctx context.Context, container string, args []string) er
 	defer session.close()
 	signals := catchSignals()
 	defer signals.stop()
-	e := sandbox.ExecSpec{Args: args, Env: spec.Env, User: f.user, WorkingDir: f.workdir, Terminal: spec.Terminal}
 	process, err := c.Exec(ctx, e, session.streams)
 	session.started()
 	if err != nil {
@@ -73,11 +90,15 @@ func (f *runFlags) exec(ctx context.Context, container string, args []string) er
 	if err := session.attach(process.Terminal); err != nil {
 		return err
 	}
-	exit, err := process.Wait(ctx)
+	exit, detached, err := session.stay(ctx, process.Wait)
+	if detached {
+		session.restore()
+		return process.Detach(ctx, session.giveBack()[0])
+	}
 	if sandbox.CodeOf(err) == sandbox.CodeAlreadyFinished { // it was killed together with the keeper
 		exit, err = sandbox.Exit{Code: 128 + int(syscall.SIGKILL)}, nil
 	}
-	if err := errors.Join(err, session.drain()); err != nil {
+	if err != nil {
 		return err
 	}
 	return exitError{code: exit.Code}

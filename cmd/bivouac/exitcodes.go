@@ -59,7 +59,8 @@ var exitCodes = []struct {
 	{sandbox.CodeRefused, 55, "nothing in the container accepts the connection"},
 	{sandbox.CodeCheckpoint, 56, "the container's processes cannot be checkpointed or restored"},
 	{sandbox.CodeStale, 57, "a snapshot is damaged, or was made on another machine or kernel"},
-	{sandbox.CodeInUse, 58, "containers are made from the snapshot"},
+	{sandbox.CodeInUse, 58, "a container, or another program, has the object"},
+	{sandbox.CodeBuild, 59, "a step of a build failed"},
 	{sandbox.CodeNotExecutable, exitNotExecutable, "the program cannot be executed"},
 	{sandbox.CodeNoProgram, exitNoProgram, "the program is not in the image"},
 }

@@ -45,7 +45,7 @@ func asUsageError(cmd *cobra.Command, err error) error {
 }
 
 // runVerbs end with the exit codes of what they run, and so with 125 where others end with what the error is.
-var runVerbs = []string{"run", "exec", "test"}
+var runVerbs = []string{"run", "exec", "test", "try"}
 
 // conclude prints err, if it has something to say, and returns the exit code.
 func conclude(stderr io.Writer, verb string, err error) int {

@@ -14,6 +14,9 @@ import (
 	"unicode/utf8"
 )
 
+// listingUsage and formatUsage explain --format of lists and of other output.
+const listingUsage = "print with `FORMAT`: table, json, a Go template or table TEMPLATE"
+
 const formatUsage = "print with `FORMAT`: json, or a Go template as in '{{.%s}}'"
 
 // templateFuncs are those that Docker's templates have.
@@ -194,7 +197,9 @@ func fieldsOf(row any) []string {
 	}
 	var names []string
 	for field := range t.Fields() {
-		names = append(names, "."+field.Name)
+		if field.IsExported() {
+			names = append(names, "."+field.Name)
+		}
 	}
 	return names
 }

@@ -8,10 +8,11 @@ import (
 
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "help [COMMAND]",
-		Short:   "Explain a command",
-		Long:    `Explain a command, or list them all.`,
-		Example: `  bivouac help run`,
+		Use:                   "help [COMMAND]",
+		DisableFlagsInUseLine: true,
+		Short:                 "Explain a command",
+		Long:                  `Explain a command, or list them all.`,
+		Example:               `  bivouac help run`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			topic, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
@@ -30,5 +31,27 @@ func newHelpCommand() *cobra.Command {
 			}
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
+	}
+}
+
+// groups are the parts of the list of commands. What is in none comes last.
+var groups = []struct{ title, verbs string }{
+	{"Common Commands:", "run exec ps logs stop rm build pull push images"},
+	{"Commands for Tests:", "test try checkpoint restore doctor"},
+	{"Management Commands:", "builder container image snapshot system volume"},
+	{"Commands for Containers:", "attach commit cp create diff export kill pause port rename restart start stats top unpause update wait"},
+	{"Commands for Images:", "history import load login logout rmi save tag"},
+}
+
+func addGroups(root *cobra.Command) {
+	groupOf := map[string]string{}
+	for _, g := range groups {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, verb := range strings.Fields(g.verbs) {
+			groupOf[verb] = g.title
+		}
+	}
+	for _, cmd := range root.Commands() {
+		cmd.GroupID = groupOf[cmd.Name()]
 	}
 }

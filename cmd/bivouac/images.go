@@ -16,9 +16,9 @@ import (
 
 // imagesFlags are those of the verb images.
 type imagesFlags struct {
-	quiet, digests, noTrunc bool
-	format                  string
-	filters                 []string
+	quiet, digests, noTrunc, all bool
+	format                       string
+	filters                      []string
 }
 
 func newImagesCommand() *cobra.Command {
@@ -31,26 +31,36 @@ func newImagesCommand() *cobra.Command {
 REPOSITORY[:TAG] and --filter reference=PATTERN take the patterns of a shell, which match names with or without
 the tag. SIZE is that of the compressed layers.
 
+Filters of one kind widen the list and those of different kinds limit it, but for label, of which all have to fit:
+  reference=PATTERN  dangling=true|false, which have no name or one  label=NAME[=VALUE]
+  before=IMAGE  since=IMAGE, made before or after that one           until=TIME, made before it
+
 Templates know .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size .Platform .Name and the functions json,
 upper, lower, title, split, join and truncate. "table TEMPLATE" prints columns, separated in the template by \t.`,
 		Example: `  bivouac images
   bivouac images 'python:3.*'
   bivouac images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
   bivouac images --format 'table {{.ID}}\t{{.Platform}}'
-  bivouac images --format json --filter reference='*/library/*'`,
+  bivouac images --format json --filter reference='*/library/*'
+  bivouac images -q --filter dangling=true --filter until=24h`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: f.run,
 	}
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print ids only")
 	cmd.Flags().BoolVar(&f.digests, "digests", false, "show the digests that the registry gives")
 	cmd.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "print whole ids")
-	cmd.Flags().StringVar(&f.format, "format", "", "print with `FORMAT`: table, json, a Go template or table TEMPLATE")
-	cmd.Flags().StringArrayVarP(&f.filters, "filter", "f", nil, "list only what matches `reference=PATTERN`")
+	cmd.Flags().StringVar(&f.format, "format", "", listingUsage)
+	cmd.Flags().StringArrayVarP(&f.filters, "filter", "f", nil, "list only what matches `KEY=VALUE`")
+	cmd.Flags().BoolVarP(&f.all, "all", "a", false, "list intermediate images too, of which there are none")
 	return cmd
 }
 
 func (f *imagesFlags) run(cmd *cobra.Command, args []string) error {
-	patterns, err := f.patterns(args)
+	chosen, err := parseFilters(f.filters, "reference", "dangling", "label", "label!", "before", "since", "until")
+	if err != nil {
+		return err
+	}
+	fits, err := chosen.images(args, time.Now())
 	if err != nil {
 		return err
 	}
@@ -58,27 +68,9 @@ func (f *imagesFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(s rootfs.Summary) bool { return !matchesAny(s, patterns) })
+	list = slices.DeleteFunc(list, func(s rootfs.Summary) bool { return !fits(s) })
 	slices.SortStableFunc(list, func(a, b rootfs.Summary) int { return b.Created.Compare(a.Created) })
 	return f.write(cmd.OutOrStdout(), f.rows(list, time.Now()))
-}
-
-// patterns collects what limits the list. An argument and filters of one kind widen it, as in Docker.
-func (f *imagesFlags) patterns(args []string) ([]string, error) {
-	patterns := slices.Clone(args)
-	for _, filter := range f.filters {
-		key, pattern, _ := strings.Cut(filter, "=")
-		if key != "reference" || pattern == "" {
-			return nil, usageErrorf("read --filter %q: there is no such filter; use reference=PATTERN", filter)
-		}
-		patterns = append(patterns, pattern)
-	}
-	for _, p := range patterns {
-		if _, err := path.Match(p, ""); err != nil {
-			return nil, usageErrorf("read pattern %q: it has no end; close its brackets", p)
-		}
-	}
-	return patterns, nil
 }
 
 // matchesAny tells whether one of the patterns fits one of the image's names, short or full, with or without its tag.

@@ -109,10 +109,25 @@ func TestMatchesAny(t *testing.T) {
 }
 
 func TestImageFilters(t *testing.T) {
-	for filter, ok := range map[string]bool{"reference=a*": true, "reference=": false, "reference": false, "since=x": false, "reference=[": false} {
-		f := imagesFlags{filters: []string{filter}}
-		if _, err := f.patterns(nil); (err == nil) != ok {
-			t.Errorf("%q: %v", filter, err)
+	t.Setenv("BIVOUAC_HOME", t.TempDir())
+	now := time.Now()
+	made := rootfs.Summary{Name: "docker.io/library/a:1", Repository: "a", Tag: "1", Named: true, Created: now.Add(-time.Hour), Labels: map[string]string{"x": "y"}}
+	for filter, want := range map[string]string{
+		"reference=a*": "yes", "reference=b": "no", "reference=": "bad", "reference": "bad", "reference=[": "bad", "since=x": "bad", "colour=red": "bad",
+		"dangling=false": "yes", "dangling=true": "no", "dangling=perhaps": "bad", "label=x": "yes", "label=x=y": "yes", "label=x=z": "no",
+		"until=30m": "yes", "until=2h": "no", "until=then": "bad",
+	} {
+		chosen, err := parseFilters([]string{filter}, "reference", "dangling", "label", "before", "since", "until")
+		var fits func(rootfs.Summary) bool
+		if err == nil {
+			fits, err = chosen.images(nil, now)
+		}
+		got := "bad"
+		if err == nil {
+			got = map[bool]string{true: "yes", false: "no"}[fits(made)]
+		}
+		if got != want {
+			t.Errorf("%q: %s, %v", filter, got, err)
 		}
 	}
 }

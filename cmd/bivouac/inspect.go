@@ -2,73 +2,184 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/sandbox"
 )
 
 // inspectFlags are those of the verb inspect.
-type inspectFlags struct{ format, platform string }
+type inspectFlags struct {
+	format, platform, kind string
+	size                   bool
+}
+
+// The kinds of what can be inspected.
+const (
+	kindContainer = "container"
+	kindImage     = "image"
+	kindVolume    = "volume"
+)
 
 func newInspectCommand() *cobra.Command {
 	f := &inspectFlags{}
 	cmd := &cobra.Command{
 		Use:   "inspect [flags] NAME|ID...",
-		Short: "Show all that is known about images of the store",
-		Long: `Show all that is known about images of the store, as a JSON array with Docker's names for things.
+		Short: "Show all that is known about containers, images and volumes",
+		Long: `Show all that is known about containers, images of the store and volumes, as a JSON array with Docker's names for things. Of
+several that have the name, the container comes before the image, and that before the volume, unless --type tells.
 
-An ID is that of the image or the digest of its manifest; its first four characters are enough if no other image's
-begin so. Templates use the names of the JSON, and the functions json, upper, lower, title, split, join and truncate.`,
-		Example: `  bivouac inspect postgres:16
-  bivouac inspect --format '{{.Architecture}} {{join .Config.Env " "}}' postgres:16
-  bivouac inspect --format '{{json .RootFS.Layers}}' 3fe1c8b0`,
+An ID is that of the container, of the image, or the digest of the image's manifest; its beginning is enough where no other
+begins so, of an image's at least four characters. Templates use the names of the JSON, and the functions json, upper, lower,
+title, split, join and truncate.`,
+		Example: `  bivouac inspect web
+  bivouac inspect -f '{{.State.Status}} {{.State.ExitCode}}' web
+  bivouac inspect --format '{{.Architecture}} {{join .Config.Env " "}}' postgres:16`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: f.run,
 	}
-	cmd.Flags().StringVar(&f.format, "format", "", fmt.Sprintf(formatUsage, "Id"))
+	f.register(cmd)
+	cmd.Flags().StringVar(&f.platform, "platform", "", "inspect the image for `OS/ARCH[/VARIANT]` instead of the machine's")
+	cmd.Flags().StringVar(&f.kind, "type", "", "inspect only what is of a `TYPE`: container, image or volume")
+	return cmd
+}
+
+// newInspectOfImages is for the group image.
+func newInspectOfImages() *cobra.Command {
+	f := &inspectFlags{kind: kindImage}
+	cmd := &cobra.Command{
+		Use:   "inspect [flags] IMAGE...",
+		Short: "Show all that is known about images of the store",
+		Long: `Show all that is known about images of the store, as a JSON array with Docker's names for things.
+
+IMAGE is a name, an id, or the digest of the image's manifest; the first four characters are enough if no other image's begin so.
+Templates use the names of the JSON, and the functions json, upper, lower, title, split, join and truncate.`,
+		Example: `  bivouac inspect postgres:16
+  bivouac inspect --format '{{json .RootFS.Layers}}' alpine`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: f.run,
+	}
+	cmd.Flags().StringVarP(&f.format, "format", "f", "", fmt.Sprintf(formatUsage, "Id"))
 	cmd.Flags().StringVar(&f.platform, "platform", "", "inspect the image for `OS/ARCH[/VARIANT]` instead of the machine's")
 	return cmd
 }
 
-// run prints nothing unless all images are there.
-func (f *inspectFlags) run(cmd *cobra.Command, names []string) error {
-	store, err := openStore()
-	if err != nil {
-		return err
+func newContainerInspectCommand() *cobra.Command {
+	f := &inspectFlags{kind: kindContainer}
+	cmd := &cobra.Command{
+		Use:   "inspect [flags] CONTAINER...",
+		Short: "Show all that is known about containers",
+		Long: `Show all that is known about containers, as a JSON array with Docker's names for things. Templates use the names of the JSON, and
+the functions json, upper, lower, title, split, join and truncate. CONTAINER is a name, or an id or its beginning.`,
+		Example: `  bivouac container inspect web
+  bivouac container inspect -f '{{json .State}}' web`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: f.run,
 	}
-	var found []rootfs.Inspection
-	for _, name := range names {
-		one, err := store.Inspect(name, f.platform)
-		if err != nil {
-			return err
-		}
-		found = append(found, one)
-	}
-	return f.write(cmd.OutOrStdout(), found)
+	f.register(cmd)
+	return cmd
 }
 
-func (f *inspectFlags) write(w io.Writer, found []rootfs.Inspection) error {
+func (f *inspectFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.format, "format", "f", "", fmt.Sprintf(formatUsage, "Id"))
+	cmd.Flags().BoolVarP(&f.size, "size", "s", false, "show how much a container has written to its file system, and its size with the image")
+}
+
+// run prints what is there, as Docker does, and then fails for the rest.
+func (f *inspectFlags) run(cmd *cobra.Command, names []string) error {
+	if err := oneOf("--type", f.kind, "", kindContainer, kindImage, kindVolume); err != nil {
+		return usageErrorf("--type %q: use container, image or volume", f.kind)
+	}
+	found := []any{}
+	failed := forEach(os.Stderr, names, func(name string) error {
+		one, err := f.find(cmd.Context(), name)
+		if err == nil {
+			found = append(found, one)
+		}
+		return err
+	})
+	if err := f.write(cmd.OutOrStdout(), found); err != nil {
+		return err
+	}
+	return failed
+}
+
+// find returns the first of the kinds that there is.
+//
+// Errors: CodeNotFound.
+func (f *inspectFlags) find(ctx context.Context, name string) (any, error) {
+	finders := []struct {
+		kind string
+		find func(context.Context, string) (any, error)
+	}{{kindContainer, f.findContainer}, {kindImage, f.findImage}, {kindVolume, findVolume}}
+	for _, finder := range finders {
+		if f.kind != "" && f.kind != finder.kind {
+			continue
+		}
+		found, err := finder.find(ctx, name)
+		if f.kind != "" || err == nil || !isAbsent(err) {
+			return found, err
+		}
+	}
+	return nil, sandbox.Errorf(sandbox.CodeNotFound, "inspect %q: there is no such container, image or volume", name).
+		WithRemedy("see bivouac ps -a, bivouac images and bivouac volume ls")
+}
+
+// isAbsent tells whether a name may be that of something else.
+func isAbsent(err error) bool {
+	switch codeOf(err) {
+	case sandbox.CodeNotFound, sandbox.CodeBadReference:
+		return true
+	}
+	return false
+}
+
+func (f *inspectFlags) findImage(_ context.Context, name string) (any, error) {
+	store, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	return store.Inspect(name, f.platform)
+}
+
+func findVolume(_ context.Context, name string) (any, error) {
+	v, err := sandbox.ReadVolume(name)
+	if err != nil {
+		return nil, err
+	}
+	return inspectionOf(&v), nil
+}
+
+func (f *inspectFlags) write(w io.Writer, found []any) error {
 	switch f.format {
 	case "":
 		return writeIndented(w, found)
 	case "json":
-		return writeJSON(w, [][]rootfs.Inspection{found})
+		return writeJSON(w, [][]any{found})
 	}
-	var objects []map[string]any
+	t, err := parseTemplate(f.format)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
 	for _, one := range found {
-		object, err := templateObject(one)
-		if err != nil {
-			return err
+		if image, ok := one.(rootfs.Inspection); ok {
+			if one, err = templateObject(image); err != nil {
+				return err
+			}
 		}
-		objects = append(objects, object)
+		if err := t.Execute(&out, one); err != nil {
+			return badField(err, one)
+		}
+		out.WriteByte('\n')
 	}
-	return writeRows(w, f.format, objects, objects[0])
+	return show(w, out.Bytes())
 }
 
 func writeIndented(w io.Writer, v any) error {
@@ -80,44 +191,4 @@ func writeIndented(w io.Writer, v any) error {
 		return err
 	}
 	return show(w, out.Bytes())
-}
-
-// templateObject makes of an image what templates see: the same names as in JSON, and none missing because it is empty.
-func templateObject(one rootfs.Inspection) (map[string]any, error) {
-	text, err := json.Marshal(one)
-	if err != nil {
-		return nil, err
-	}
-	object := map[string]any{
-		"Source": "", "Created": "", "Author": "", "Variant": "", "History": []any{}, "Annotations": map[string]any{},
-	}
-	if err := json.Unmarshal(text, &object); err != nil {
-		return nil, err
-	}
-	object["Size"] = one.Size // JSON's numbers are floating
-	config := emptyConfig()
-	if given, ok := object["Config"].(map[string]any); ok {
-		maps.Copy(config, given)
-	}
-	object["Config"] = config
-	return object, nil
-}
-
-// emptyConfig has the fields of Docker's image configuration.
-func emptyConfig() map[string]any {
-	return map[string]any{
-		"Cmd": []any{}, "Entrypoint": []any{}, "Env": []any{}, "OnBuild": []any{}, "Shell": []any{},
-		"ExposedPorts": map[string]any{}, "Labels": map[string]any{}, "Volumes": map[string]any{},
-		"StopSignal": "", "User": "", "WorkingDir": "", "Healthcheck": nil,
-	}
-}
-
-// keysOf lists what a template may use of a map.
-func keysOf(object any) []string {
-	var names []string
-	for key := range object.(map[string]any) {
-		names = append(names, "."+key)
-	}
-	slices.Sort(names)
-	return names
 }

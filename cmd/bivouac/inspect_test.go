@@ -30,7 +30,7 @@ func TestInspectTemplates(t *testing.T) {
 	} {
 		f := inspectFlags{format: format}
 		var out strings.Builder
-		if err := f.write(&out, []rootfs.Inspection{inspection}); err != nil || out.String() != want+"\n" {
+		if err := f.write(&out, []any{inspection}); err != nil || out.String() != want+"\n" {
 			t.Errorf("%s: got %q, %v, want %q", format, out.String(), err, want)
 		}
 	}
@@ -40,7 +40,7 @@ func TestInspectJSON(t *testing.T) {
 	for format, start := range map[string]string{"": "[\n    {\n        \"Id\": \"sha256:ca97", "json": `[{"Id":"sha256:ca97`} {
 		f := inspectFlags{format: format}
 		var out strings.Builder
-		if err := f.write(&out, []rootfs.Inspection{inspection, inspection}); err != nil {
+		if err := f.write(&out, []any{inspection, inspection}); err != nil {
 			t.Fatal(err)
 		}
 		var back []rootfs.Inspection
@@ -55,7 +55,7 @@ func TestInspectJSON(t *testing.T) {
 
 func TestInspectUnknownField(t *testing.T) {
 	f := inspectFlags{format: "{{.Ids}}"}
-	err := f.write(&strings.Builder{}, []rootfs.Inspection{inspection})
+	err := f.write(&strings.Builder{}, []any{inspection})
 	if exitCodeOf(err) != exitUsage || !strings.Contains(err.Error(), ".Id, .MediaType") {
 		t.Errorf("got %v", err)
 	}
@@ -66,7 +66,7 @@ func TestInspectBrokenConfig(t *testing.T) {
 	one.Config = json.RawMessage("null")
 	f := inspectFlags{format: "{{.Config.Env}}"}
 	var out strings.Builder
-	if err := f.write(&out, []rootfs.Inspection{one}); err != nil || out.String() != "[]\n" {
+	if err := f.write(&out, []any{one}); err != nil || out.String() != "[]\n" {
 		t.Errorf("got %q, %v", out.String(), err)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"iter"
 	"math"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,28 +18,32 @@ import (
 
 // logsFlags are those of the verb logs.
 type logsFlags struct {
-	follow, timestamps bool
-	tail, since        string
+	follow, timestamps, details bool
+	tail, since, until          string
+
+	prefix string // of each line, with details
 }
 
 func newLogsCommand() *cobra.Command {
 	f := &logsFlags{}
 	cmd := &cobra.Command{
 		Use:   "logs [flags] CONTAINER",
-		Short: "Print what a detached container has written",
-		Long: `Print what the program of a detached container has written, its standard output to standard output and its standard
-error to standard error, while it runs or after its end. At least the last 10 MB are kept. CONTAINER is a name, or an
-id or its beginning.`,
+		Short: "Print what a container has written",
+		Long: `Print what the program of a container that is kept, or runs in the background, has written, its standard output to standard output
+and its standard error to standard error, while it runs or after its end. --log-opt of bivouac run says how much is kept.
+CONTAINER is a name, or an id or its beginning.`,
 		Example: `  bivouac logs db
   bivouac logs -f --tail 10 db
-  bivouac logs -t --since 5m db`,
+  bivouac logs -t --since 5m --until 1m db`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args[0]) },
 	}
+	cmd.Flags().BoolVar(&f.details, "details", false, "print the labels and variables before each line that --log-opt labels= and env= of bivouac run name")
 	cmd.Flags().BoolVarP(&f.follow, "follow", "f", false, "go on with what is written from now on, until the program ends")
 	cmd.Flags().BoolVarP(&f.timestamps, "timestamps", "t", false, "print the time before each line")
 	cmd.Flags().StringVarP(&f.tail, "tail", "n", "all", "print only the last `NUMBER` of lines")
 	cmd.Flags().StringVar(&f.since, "since", "", "print only what was written after a `TIME`, such as 2030-01-02T15:04:05Z, or in a duration such as 10m")
+	cmd.Flags().StringVar(&f.until, "until", "", "print only what was written before a `TIME`, as with --since")
 	return cmd
 }
 
@@ -46,12 +52,51 @@ func (f *logsFlags) run(ctx context.Context, container string) error {
 	if err != nil {
 		return err
 	}
-	c, err := sandbox.Attach(ctx, container)
+	a, err := sandbox.Attach(ctx, container)
+	if sandbox.CodeOf(err) == sandbox.CodeNotRunning {
+		return f.runStored(ctx, container, spec)
+	}
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // the container goes on whatever becomes of the connection
-	return f.print(os.Stdout, os.Stderr, c.Logs(ctx, spec))
+	defer a.Close() //nolint:errcheck // the container goes on whatever becomes of the connection
+	if f.details {
+		config, err := a.Config(ctx)
+		if err != nil {
+			return err
+		}
+		f.prefix = logDetails(&sandbox.Record{Status: a.Status, Spec: config})
+	}
+	return f.print(os.Stdout, os.Stderr, a.Logs(ctx, spec))
+}
+
+// runStored prints the log of a container that no keeper has.
+func (f *logsFlags) runStored(ctx context.Context, container string, spec sandbox.LogsSpec) error {
+	r, err := sandbox.FindRecord(ctx, container)
+	if err != nil {
+		return err
+	}
+	if f.details {
+		f.prefix = logDetails(&r)
+	}
+	return f.print(os.Stdout, os.Stderr, sandbox.ReadLog(ctx, r.ID, spec))
+}
+
+// logDetails are the labels and variables that --log-opt names, as Docker prints them: NAME=VALUE,... and a space.
+func logDetails(r *sandbox.Record) string {
+	var texts []string
+	for _, name := range r.Spec.Log.Labels {
+		if value, ok := r.Labels[name]; ok {
+			texts = append(texts, printable(name+"="+value))
+		}
+	}
+	for _, e := range r.Env {
+		if name, _, _ := strings.Cut(e, "="); slices.Contains(r.Spec.Log.Env, name) {
+			texts = append(texts, printable(e))
+		}
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, ",") + " "
 }
 
 func (f *logsFlags) spec(now time.Time) (sandbox.LogsSpec, error) {
@@ -63,14 +108,19 @@ func (f *logsFlags) spec(now time.Time) (sandbox.LogsSpec, error) {
 		}
 		spec.Tail = &n
 	}
-	if f.since == "" {
-		return spec, nil
+	for _, limit := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"since", f.since, &spec.Since}, {"until", f.until, &spec.Until}} {
+		if limit.text == "" {
+			continue
+		}
+		t, ok := parseTime(limit.text, now)
+		if !ok {
+			return spec, usageErrorf("--%s %q: needs a time such as 2030-01-02T15:04:05Z, seconds since 1970, or a duration such as 10m", limit.flag, limit.text)
+		}
+		*limit.into = t
 	}
-	since, ok := parseTime(f.since, now)
-	if !ok {
-		return spec, usageErrorf("--since %q: needs a time such as 2030-01-02T15:04:05Z, seconds since 1970, or a duration such as 10m", f.since)
-	}
-	spec.Since = since
 	return spec, nil
 }
 
@@ -114,8 +164,12 @@ func (f *logsFlags) print(out, errs io.Writer, entries iter.Seq2[sandbox.LogEntr
 
 func (f *logsFlags) printEntry(to, errs io.Writer, e sandbox.LogEntry) error {
 	text := e.Text
-	if f.timestamps && !e.Continues {
-		text = append([]byte(e.Time.UTC().Format(logTime)+" "), text...)
+	if !e.Continues {
+		before := f.prefix
+		if f.timestamps {
+			before = e.Time.UTC().Format(logTime) + " " + before
+		}
+		text = append([]byte(before), text...)
 	}
 	if e.Lost > 0 {
 		if _, err := io.WriteString(errs, "bivouac: "+humanSize(e.Lost)+" of output could not be kept here: the disk was full\n"); err != nil {

@@ -15,8 +15,9 @@ import (
 
 func newPortCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "port CONTAINER [PORT[/PROTOCOL]]",
-		Short: "Print where a container's ports are published",
+		Use:                   "port CONTAINER [PORT[/PROTOCOL]]",
+		DisableFlagsInUseLine: true,
+		Short:                 "Print where a container's ports are published",
 		Long: `Print which addresses of this machine reach the ports of a container that were published by -p or -P: all of them, or of one
 port the addresses alone. PROTOCOL is tcp unless it is udp. CONTAINER is a name, or an id or its beginning.`,
 		Example: `  bivouac port web
@@ -29,23 +30,22 @@ port the addresses alone. PROTOCOL is tcp unless it is udp. CONTAINER is a name,
 }
 
 func printPorts(ctx context.Context, w io.Writer, container string, wanted []string) error {
-	c, err := sandbox.Attach(ctx, container)
+	st, err := sandbox.Find(ctx, container)
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // the container goes on whatever becomes of the connection
-	if len(wanted) == 0 {
-		var lines []string
-		for _, p := range c.Ports {
-			lines = append(lines, portName(p)+" -> "+hostAddress(p)+"\n")
-		}
-		_, err = io.WriteString(w, strings.Join(lines, ""))
-		return err
+	if len(wanted) > 0 {
+		return printPort(w, &st, wanted[0])
 	}
-	return printPort(w, c, wanted[0])
+	var lines []string
+	for _, p := range st.Ports {
+		lines = append(lines, portName(p)+" -> "+hostAddress(p)+"\n")
+	}
+	_, err = io.WriteString(w, strings.Join(lines, ""))
+	return err
 }
 
-func printPort(w io.Writer, c *sandbox.Attached, wanted string) error {
+func printPort(w io.Writer, c *sandbox.Status, wanted string) error {
 	number, protocol, given := strings.Cut(wanted, "/")
 	if !given {
 		protocol = "tcp"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 
 	"github.com/docker/go-units"
@@ -19,15 +20,28 @@ type progressView interface {
 // terminal there is a bar for each layer, elsewhere a line for its start and its end. Nothing is shown, and nothing set
 // up, as long as there is nothing to do but to find layers in the store.
 func newProgress(w *os.File, quiet bool) (report func(sandbox.Progress), finish func()) {
+	return newProgressOf(w, quiet, pullWords)
+}
+
+func newProgressOf(w *os.File, quiet bool, words progressWords) (report func(sandbox.Progress), finish func()) {
 	if quiet {
 		return func(sandbox.Progress) {}, func() {}
 	}
-	p := &progress{open: func() progressView { return newLines(w) }}
+	p := &progress{open: func() progressView { return newLines(w, words) }}
 	if canDraw(w) {
-		p.open = func() progressView { return newBars(w) }
+		p.open = func() progressView { return newBars(w, words) }
 	}
 	return p.report, p.finish
 }
+
+// progressWords say what happens to a layer: while its bytes move, after the last one, and at its end.
+type progressWords struct{ moving, moved, done string }
+
+var (
+	pullWords = progressWords{"Downloading", "Unpacking", "Done"}
+	loadWords = progressWords{"Reading", "Unpacking", "Done"}
+	pushWords = progressWords{"Pushing", "Waiting for the registry", "Pushed"}
+)
 
 // progress holds back the layers that are in the store until one comes that is not.
 type progress struct {
@@ -70,7 +84,7 @@ func remark(step sandbox.Progress) string {
 	case "note":
 		text = "Note: " + text
 	case "exists":
-		text = "Already exists"
+		text = cmp.Or(text, "Already exists")
 	}
 	if step.Layer == "" {
 		return text

@@ -15,14 +15,15 @@ import (
 // bars shows progress to somebody who watches.
 type bars struct {
 	all    *mpb.Progress
+	words  progressWords
 	layers map[string]*layerBar
 }
 
 // refreshRate is also how long the end of a pull waits for the last picture.
 const refreshRate = 60 * time.Millisecond
 
-func newBars(w *os.File) *bars {
-	return &bars{all: mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithRefreshRate(refreshRate)), layers: map[string]*layerBar{}}
+func newBars(w *os.File, words progressWords) *bars {
+	return &bars{words: words, all: mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithRefreshRate(refreshRate)), layers: map[string]*layerBar{}}
 }
 
 func (b *bars) report(step sandbox.Progress) {
@@ -50,7 +51,7 @@ func (b *bars) finish() {
 func (b *bars) layer(step sandbox.Progress) *layerBar {
 	l := b.layers[step.Layer]
 	if l == nil {
-		l = newLayerBar(b.all, step)
+		l = newLayerBar(b.all, step, b.words)
 		b.layers[step.Layer] = l
 	}
 	return l
@@ -59,11 +60,12 @@ func (b *bars) layer(step sandbox.Progress) *layerBar {
 // layerBar is the bar of one layer.
 type layerBar struct {
 	*mpb.Bar
+	words progressWords
 	loads atomic.Bool // read by the goroutine that draws
 }
 
-func newLayerBar(all *mpb.Progress, step sandbox.Progress) *layerBar {
-	l := &layerBar{}
+func newLayerBar(all *mpb.Progress, step sandbox.Progress, words progressWords) *layerBar {
+	l := &layerBar{words: words}
 	state := decor.Any(l.state, decor.WC{W: 14, C: decor.DindentRight})
 	l.Bar = all.AddBar(0, // completed by us alone: a layer is not done when its last byte is here
 		mpb.PrependDecorators(decor.Name(layerName(step.Layer)), state), mpb.AppendDecorators(decor.Any(sizes)))
@@ -80,13 +82,13 @@ func (l *layerBar) downloaded(step sandbox.Progress) {
 func (l *layerBar) state(s decor.Statistics) string {
 	switch {
 	case s.Completed:
-		return ": Done"
+		return ": " + l.words.done
 	case s.Aborted:
 		return ": Stopped"
 	case l.loads.Load() && s.Current < s.Total:
-		return ": Downloading"
+		return ": " + l.words.moving
 	}
-	return ": Unpacking"
+	return ": " + l.words.moved
 }
 
 func sizes(s decor.Statistics) string {

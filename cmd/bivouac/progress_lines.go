@@ -8,31 +8,34 @@ import (
 )
 
 // lines shows progress where it will be read later, as in a log.
-type lines struct{ w io.Writer }
+type lines struct {
+	w     io.Writer
+	words progressWords
+}
 
-func newLines(w io.Writer) *lines { return &lines{w} }
+func newLines(w io.Writer, words progressWords) *lines { return &lines{w, words} }
 
 func (l *lines) report(step sandbox.Progress) {
 	switch step.Kind {
 	case "start":
-		l.print(layerName(step.Layer) + ": " + begun(step))
+		l.print(layerName(step.Layer) + ": " + l.begun(step))
 	case "done":
-		l.print(layerName(step.Layer) + ": Done")
+		l.print(layerName(step.Layer) + ": " + l.words.done)
 	case "retry", "note", "exists":
 		l.print(remark(step))
 	}
 }
 
-func begun(step sandbox.Progress) string {
+func (l *lines) begun(step sandbox.Progress) string {
 	switch {
 	case step.Current > 0 && step.Current >= step.Total:
-		return "Unpacking"
+		return l.words.moved
 	case step.Current > 0:
-		return fmt.Sprintf("Downloading the rest of %s from %s on", humanSize(step.Total), humanSize(step.Current))
+		return fmt.Sprintf("%s the rest of %s from %s on", l.words.moving, humanSize(step.Total), humanSize(step.Current))
 	case step.Total > 0:
-		return "Downloading " + humanSize(step.Total)
+		return l.words.moving + " " + humanSize(step.Total)
 	}
-	return "Downloading"
+	return l.words.moving
 }
 
 // print does not mind a broken standard error: the pull is what counts.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 	"time"
 
@@ -29,7 +30,8 @@ func TestContainerRows(t *testing.T) {
 		Ports: "127.0.0.1:8080->80/tcp, [::1]:53->53/udp, 443/tcp", Names: "web", Labels: "a=1,b=2",
 	}
 	f := &psFlags{}
-	if got := f.rows([]sandbox.Status{status(sandbox.StateRunning)}, now)[0]; got != want {
+	want.LocalVolumes, want.Networks, want.labels = "0", "none", map[string]string{"b": "2", "a": "1"}
+	if got := f.rows([]sandbox.Record{{Status: status(sandbox.StateRunning)}}, now)[0]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	for state, text := range map[sandbox.State]string{
@@ -53,9 +55,9 @@ func TestImageName(t *testing.T) {
 }
 
 func TestPrintPort(t *testing.T) {
-	c := &sandbox.Attached{Container: &sandbox.Container{Info: sandbox.Info{Name: "web", Ports: []sandbox.PortMapping{
+	c := &sandbox.Status{Info: sandbox.Info{Name: "web", Ports: []sandbox.PortMapping{
 		{HostIP: "127.0.0.1", HostPort: 8080, Port: 80}, {HostIP: "::1", HostPort: 8080, Port: 80}, {HostIP: "127.0.0.1", HostPort: 53, Port: 53, Protocol: "udp"},
-	}}}}
+	}}}
 	for wanted, want := range map[string]string{"80": "127.0.0.1:8080\n[::1]:8080\n", "80/tcp": "127.0.0.1:8080\n[::1]:8080\n", "53/udp": "127.0.0.1:53\n", "53": "", "x": "", "80/sctp": ""} {
 		var out bytes.Buffer
 		if err := printPort(&out, c, wanted); out.String() != want || (err == nil) != (want != "") {

@@ -28,10 +28,11 @@ func newPullCommand() *cobra.Command {
 		Long: `Get images into the store and unpack them, so that "bivouac run" starts at once.
 
 The registry is asked whether the name still means what the store has; only layers that are missing are fetched, and a
-download that was broken off goes on where it was. Credentials are those of "docker login" and "podman login".
+download that was broken off goes on where it was. Credentials are those of "bivouac login",
+"docker login" and "podman login".
 IMAGE may also be oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME].`,
 		Example: `  bivouac pull alpine postgres:16
-  bivouac pull --platform linux/arm64 debian:12
+  bivouac pull --platform linux/arm64 alpine
   bivouac pull --tls-ca ca.pem registry.example.com:5000/app
   bivouac pull oci-archive:image.tar`,
 		Args: cobra.MinimumNArgs(1),
@@ -66,8 +67,12 @@ func (f *pullFlags) check(images []string) (err error) {
 		return &usageError{err.Error()}
 	}
 	for _, image := range images {
-		if _, err := rootfs.ParseReference(image); err != nil {
+		ref, err := rootfs.ParseReference(image)
+		if err != nil {
 			return err
+		}
+		if ref.Transport == rootfs.Stored {
+			return usageErrorf("pull %s: no registry can be asked for an id; give a name, with the digest as NAME@DIGEST", ref)
 		}
 	}
 	return nil

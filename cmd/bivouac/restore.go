@@ -41,6 +41,7 @@ had published are published again, on free ports of this machine; see bivouac po
 		RunE: func(cmd *cobra.Command, args []string) error { return f.restore(cmd, args[0]) },
 	}
 	f.register(cmd.Flags())
+	freeHelp(cmd)
 	return cmd
 }
 

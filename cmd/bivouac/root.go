@@ -15,19 +15,56 @@ var verbs = []struct {
 	make func() *cobra.Command
 }{
 	{"run", newRunCommand},
+	{"try", newTryCommand},
 	{"test", newTestCommand},
 	{"test-exec", newTestExecCommand},
+	{"create", newCreateCommand},
+	{"start", newStartCommand},
+	{"stop", newStopCommand},
+	{"kill", newKillCommand},
+	{"restart", newRestartCommand},
+	{"pause", newPauseCommand},
+	{"unpause", newUnpauseCommand},
+	{"wait", newWaitCommand},
 	{"ps", newPsCommand},
 	{"port", newPortCommand},
 	{"logs", newLogsCommand},
 	{"exec", newExecCommand},
+	{"update", newUpdateCommand},
+	{"top", newTopCommand},
+	{"stats", newStatsCommand},
+	{"events", newEventsCommand},
+	{"attach", newAttachCommand},
+	{"cp", newCpCommand},
+	{"diff", newDiffCommand},
+	{"export", newExportCommand},
+	{"rename", newRenameCommand},
+	{"container", newContainerCommand},
 	{"checkpoint", newCheckpointCommand},
 	{"restore", newRestoreCommand},
 	{"snapshot", newSnapshotCommand},
+	{"volume", newVolumeCommand},
+	{"commit", newCommitCommand},
 	{"pull", newPullCommand},
+	{"push", newPushCommand},
+	{"tag", newTagCommand},
+	{"rmi", newRmiCommand},
+	{"history", newHistoryCommand},
+	{"save", newSaveCommand},
+	{"load", newLoadCommand},
+	{"import", newImportCommand},
+	{"login", newLoginCommand},
+	{"logout", newLogoutCommand},
+	{"search", newSearchCommand},
+	{"image", newImageCommand},
+	{"build", newBuildCommand},
+	{"builder", newBuilderCommand},
+	{"buildx", newBuildxCommand},
 	{"rm", newRmCommand},
 	{"images", newImagesCommand},
 	{"inspect", newInspectCommand},
+	{"system", newSystemCommand},
+	{"info", newInfoCommand},
 	{"doctor", newDoctorCommand},
 	{"version", newVersionCommand},
 	{"completion", newCompletionCommand},
@@ -64,7 +101,7 @@ Start with "bivouac doctor", which tells what this machine can do. Images come f
 layouts (oci:DIR), from archives (oci-archive:FILE, docker-archive:FILE), from a directory (rootfs:DIR)
 or are the machine itself (host:). They are kept below $XDG_DATA_HOME/bivouac, or $BIVOUAC_HOME.`,
 		Example: `  bivouac run alpine echo hello
-  bivouac run --rm -it -v "$PWD:/src" -w /src golang:1.26 go test ./...
+  bivouac run --rm -it -v "$PWD:/src" -w /src python:3 python3 -m unittest
   bivouac run host: sh -c 'touch /etc/x && ls -l /etc/x'`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -79,6 +116,7 @@ or are the machine itself (host:). They are kept below $XDG_DATA_HOME/bivouac, o
 		addCompletions(cmd)
 		root.AddCommand(cmd)
 	}
+	addGroups(root)
 	root.Version = versionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
 	return root

@@ -34,6 +34,16 @@ func TestOnlyTheNamedVerbIsBuilt(t *testing.T) {
 	}
 }
 
+func TestGroupsNameVerbs(t *testing.T) {
+	for _, g := range groups {
+		for _, verb := range strings.Fields(g.verbs) {
+			if !isVerb(verb) {
+				t.Errorf("%s %s is no verb", g.title, verb)
+			}
+		}
+	}
+}
+
 func TestOwnPath(t *testing.T) {
 	want, err := os.Executable()
 	if err != nil {

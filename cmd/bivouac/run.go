@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,8 +15,9 @@ import (
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
-const runLong = `Run a command in a new container and discard the container when the command ends. With -d it runs in the background,
-and the container stays until bivouac rm removes it; its output is what bivouac logs prints.
+const runLong = `Run a command in a new container. With --name, or -d, which runs it in the background, the container is kept: it stays with
+its files and its output, for bivouac start and logs, until bivouac rm removes it. Without these, or with --rm, it is discarded
+when the command ends; --rm=false keeps it.
 
 IMAGE is a registry reference, or has a transport as in containers-transports(5):
   oci:DIR[:TAG]         an OCI image layout
@@ -29,7 +32,7 @@ is not there, 124 if --timeout was reached. Ctrl-C twice kills.`
 const runExample = `  bivouac run debian:12 cat /etc/os-release
   bivouac run -it --rm busybox sh
   bivouac run -d --name web -p 8080:80 nginx
-  bivouac run -v "$PWD:/src:ro" -w /src golang:1 go vet ./...
+  bivouac run -v "$PWD:/src:ro" -w /src python:3 python3 -m unittest
   bivouac run host: sh -c 'id -u; touch /etc/mine'`
 
 func newRunCommand() *cobra.Command {
@@ -39,16 +42,13 @@ func newRunCommand() *cobra.Command {
 		Short:   "Run a command in a new container",
 		Long:    runLong,
 		Example: runExample,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("run needs an image; see bivouac run --help")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+		Args:    needsImage("run"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the image is the command's
 	f.register(cmd.Flags())
+	freeHelp(cmd)
+	refuseDockersFlags(cmd)
 	return cmd
 }
 
@@ -73,45 +73,85 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) error {
 	return exitError{code: exit.Code}
 }
 
-func (f *runFlags) supervise(ctx context.Context, spec *sandbox.Spec, s *session) (sandbox.Exit, error) {
-	client, err := startClient(ctx)
+func (f *runFlags) supervise(ctx context.Context, spec *sandbox.Spec, s *session) (exit sandbox.Exit, err error) {
+	client, err := startStaying(ctx) // the user may detach
 	if err != nil {
-		return sandbox.Exit{}, err
+		return exit, err
 	}
-	// The keeper ends by itself when the socket does; nobody needs to see that.
-	defer client.Abandon()
+	defer f.leave(client, spec, &err)
 	signals := catchSignals()
 	defer signals.stop()
 	container, err := f.start(ctx, client, spec, s, signals)
 	if err != nil {
-		return sandbox.Exit{}, err
+		return exit, err
 	}
-	go signals.forward(ctx, container)
-	if err := s.attach(container.Terminal); err != nil {
-		return sandbox.Exit{}, err
+	if f.more.sigProxy {
+		go signals.forward(ctx, container)
+	} else {
+		signals.stop()
 	}
-	exit, err := f.await(ctx, container)
-	err = errors.Join(err, s.drain())
-	if exit.Kept != "" {
-		fmt.Fprintf(os.Stderr, "bivouac: kept the changed files in %s\n", exit.Kept)
+	if err := errors.Join(s.attach(container.Terminal), s.attachHeld(ctx, container)); err != nil {
+		return exit, err
 	}
-	return exit, err
+	exit, detached, err := s.stay(ctx, func(ctx context.Context) (sandbox.Exit, error) { return f.await(ctx, container) })
+	if !detached {
+		return exit, err
+	}
+	s.restore()
+	return exit, leaveRunning(ctx, container, !spec.Keep, s.giveBack()...)
 }
 
-// start returns when the program is being executed. A signal before that ends the attempt.
+// leave ends the connection with the keeper. It ends by itself at once, which nobody needs to see, unless it has to put a
+// container back into the store or goes on with it, or has volumes, which the next command may want to remove.
+func (f *runFlags) leave(client *sandbox.Client, spec *sandbox.Spec, err *error) {
+	isVolume := func(m sandbox.Mount) bool { return m.Type == sandbox.MountVolume }
+	if !spec.Keep && !slices.ContainsFunc(spec.Mounts, isVolume) && len(spec.VolumesFrom) == 0 {
+		client.Abandon()
+		return
+	}
+	*err = errors.Join(*err, client.Close())
+}
+
+// start returns when the program is being executed. A signal before that ends the attempt; a container that is kept stays, as
+// created.
 func (f *runFlags) start(ctx context.Context, client *sandbox.Client, spec *sandbox.Spec, s *session, signals *signals) (*sandbox.Container, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer signals.cancelOn(cancel)()
-	report, finish := newProgress(os.Stderr, f.quiet)
-	container, err := client.Run(ctx, *spec, s.streams, report)
-	finish()
+	start := f.startDiscarded
+	if spec.Keep {
+		start = f.startKept
+	}
+	container, err := start(ctx, client, spec, s)
 	s.started()
 	if err != nil {
 		return nil, causeOf(ctx, err)
 	}
 	f.tell(container)
 	return container, nil
+}
+
+func (f *runFlags) startDiscarded(ctx context.Context, client *sandbox.Client, spec *sandbox.Spec, s *session) (*sandbox.Container, error) {
+	id, err := f.more.openIDFile()
+	if err != nil {
+		return nil, err
+	}
+	defer id.close()
+	report, finish := newProgress(os.Stderr, f.quiet)
+	container, err := client.Run(ctx, *spec, s.streams, report)
+	finish()
+	if err != nil {
+		return nil, err
+	}
+	return container, id.write(container.ID)
+}
+
+func (f *runFlags) startKept(ctx context.Context, client *sandbox.Client, spec *sandbox.Spec, s *session) (*sandbox.Container, error) {
+	container, err := f.createIn(ctx, client, io.Discard, spec)
+	if err != nil {
+		return nil, err
+	}
+	return container, container.Start(ctx, s.streams)
 }
 
 // tell prints what the user should know of a container that runs.

@@ -19,8 +19,8 @@ type runFlags struct {
 	env, envFiles                      []string
 	workdir, user, hostname, name      string
 	volumes, mounts, tmpfs             []string
-	readOnly, rm, keep, detach         bool
-	rmGiven, checkpointable            bool
+	readOnly, rm, detach, create       bool
+	checkpointable                     bool
 	entrypoint, stopSignal             string
 	interactive, tty, init, quiet      bool
 	timeout                            time.Duration
@@ -32,7 +32,11 @@ type runFlags struct {
 	pids                               int64
 	limits                             string
 	labels                             []string
+	detachKeys                         string
 	ports                              portFlags
+	kept                               keptFlags
+	health                             healthFlags
+	more                               moreFlags
 
 	shown []string // the command, for messages
 }
@@ -40,17 +44,16 @@ type runFlags struct {
 func (f *runFlags) register(s *pflag.FlagSet) {
 	s.StringArrayVarP(&f.env, "env", "e", nil, "set `NAME=VALUE`, or NAME to take the value from outside")
 	s.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from `FILE`")
-	s.StringVarP(&f.workdir, "workdir", "w", "", "working `DIR`ectory in the container")
+	s.StringVarP(&f.workdir, "workdir", "w", "", "run in the directory `DIR` of the container")
 	s.StringVarP(&f.user, "user", "u", "", "run as `USER[:GROUP]`, names or numbers of the image")
-	s.StringVar(&f.hostname, "hostname", "", "host `NAME` of the container (default its name or id)")
+	s.StringVarP(&f.hostname, "hostname", "h", "", "host `NAME` of the container (default its name or id)")
 	s.StringVar(&f.name, "name", "", "`NAME` of the container")
-	s.StringArrayVarP(&f.volumes, "volume", "v", nil, "bind mount `SOURCE:TARGET[:ro]`")
-	s.StringArrayVar(&f.mounts, "mount", nil, "`type=bind|tmpfs,source=...,target=...[,readonly]`")
-	s.StringArrayVar(&f.tmpfs, "tmpfs", nil, "mount a memory file system on `TARGET[:size=...,mode=...,exec,ro]`")
+	s.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a `VOLUME` or a path: [NAME|PATH:]TARGET[:ro,nocopy]")
+	s.StringArrayVar(&f.mounts, "mount", nil, "make a mount: `MOUNT` is type=volume|bind|tmpfs,source=...,target=...[,readonly]")
+	s.StringArrayVar(&f.tmpfs, "tmpfs", nil, "mount a memory file system on `TARGET`, or TARGET:size=SIZE,mode=MODE,exec,ro")
 	s.BoolVar(&f.readOnly, "read-only", false, "make the root file system read-only")
 	s.BoolVarP(&f.detach, "detach", "d", false, "leave the container running in the background, and print its id")
-	s.BoolVar(&f.rm, "rm", true, "discard the container at its end; the default, but with -d")
-	s.BoolVar(&f.keep, "keep", false, "keep the files that the container changed")
+	s.BoolVar(&f.rm, "rm", false, "discard the container at its end; the default without -d and --name")
 	s.StringVar(&f.entrypoint, "entrypoint", "", "replace the image's entrypoint by `COMMAND`; \"\" removes it")
 	s.StringVar(&f.stopSignal, "stop-signal", "", "`SIGNAL` that asks the command to end (default the image's, or SIGTERM)")
 	s.BoolVarP(&f.interactive, "interactive", "i", false, "pass standard input on")
@@ -60,21 +63,25 @@ func (f *runFlags) register(s *pflag.FlagSet) {
 	s.BoolVarP(&f.quiet, "quiet", "q", false, "do not show the progress of a pull")
 	s.DurationVar(&f.timeout, "timeout", 0, "stop the command after `DURATION`, such as 30s; exit code 124")
 	s.StringVar(&f.pull, "pull", "missing", "when to ask the registry: `missing|always|never`")
-	s.StringVar(&f.platform, "platform", "", "`OS/ARCHITECTURE[/VARIANT]` of the image (default the machine's)")
-	s.StringVar(&f.network, "network", "none", "`none|host`")
+	s.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image (default the machine's)")
+	s.StringVar(&f.network, "network", "none", "`NETWORK` of the container: none, a loopback of its own, or host, that of the machine")
 	s.StringVar(&f.network, "net", "none", "the same as --network")
 	_ = s.MarkHidden("net")
 	s.StringSliceVar(&f.capAdd, "cap-add", nil, "add a `CAPABILITY`, or ALL")
 	s.StringSliceVar(&f.capDrop, "cap-drop", nil, "drop a `CAPABILITY`, or ALL")
-	s.StringArrayVar(&f.security, "security-opt", nil, "`seccomp=FILE|unconfined`, no-new-privileges, systempaths=unconfined")
+	s.StringArrayVar(&f.security, "security-opt", nil, "confine otherwise: `OPTION` is no-new-privileges, seccomp=FILE, seccomp=unconfined or systempaths=unconfined")
 	s.StringArrayVar(&f.ulimits, "ulimit", nil, "set a limit `NAME=SOFT[:HARD]`, such as nofile=1024")
 	s.StringVarP(&f.memory, "memory", "m", "", "limit memory to `SIZE`, such as 512m")
 	s.StringVar(&f.memorySwap, "memory-swap", "", "limit memory and swap together to `SIZE`, -1 for unlimited swap (default twice --memory)")
 	s.Float64Var(&f.cpus, "cpus", 0, "limit CPU time to `N` CPUs, such as 1.5")
 	s.Int64Var(&f.pids, "pids-limit", 0, "limit the number of processes to `N`")
-	s.StringVar(&f.limits, "limits", "strict", "`strict`: fail where a limit cannot be enforced; best-effort: warn")
+	s.StringVar(&f.limits, "limits", "strict", "fail where a limit cannot be enforced, or warn: `strict|best-effort`")
 	s.StringArrayVarP(&f.labels, "label", "l", nil, "give the container a label `NAME=VALUE`")
 	f.ports.register(s)
+	f.kept.register(s)
+	f.health.register(s)
+	f.more.register(s)
+	registerDetachKeys(s, &f.detachKeys)
 	s.BoolVar(&f.plainHTTP, "plain-http", false, "allow a registry without TLS that is not on this machine")
 	s.StringVar(&f.caFile, "tls-ca", "", "trust the certificate authorities of `FILE` too")
 	s.BoolVar(&f.ignoreChown, "ignore-chown-errors", false, "give files of unmapped owners to the overflow id")
@@ -83,17 +90,18 @@ func (f *runFlags) register(s *pflag.FlagSet) {
 
 // spec translates the flags. Errors name the flag.
 func (f *runFlags) spec(set *pflag.FlagSet, args []string) (*sandbox.Spec, error) {
-	f.shown, f.rmGiven = args[1:], set.Changed("rm")
+	f.shown = args[1:]
 	s := &sandbox.Spec{
 		Image: args[0], Args: args[1:], Name: f.name, Hostname: f.hostname, User: f.user, WorkingDir: f.workdir,
-		StopSignal: f.stopSignal, Init: f.init, ReadOnly: f.readOnly, Keep: f.keep, Network: sandbox.Network(f.network),
-		CapAdd: f.capAdd, CapDrop: f.capDrop, Listed: true, Checkpointable: f.checkpointable,
+		StopSignal: f.stopSignal, Init: f.init, ReadOnly: f.readOnly, Keep: f.keeps(set), Network: sandbox.Network(f.network),
+		CapAdd: f.capAdd, CapDrop: f.capDrop, Listed: true, Monitor: true, Checkpointable: f.checkpointable,
 		Get: sandbox.ImageOptions{
 			Pull: sandbox.PullPolicy(f.pull), Platform: f.platform, PlainHTTP: f.plainHTTP, CAFile: f.caFile, IgnoreChownErrors: f.ignoreChown,
 		},
 	}
 	for _, step := range []func(*sandbox.Spec) error{
 		f.checkChoices, f.checkCheckpointable, f.setEnv, f.setLabels, f.ports.setPorts, f.setMounts, f.setSecurity, f.setUlimits, f.setLimits, f.setUnpacked, f.setTerminal, f.setHostDefaults,
+		f.kept.set, f.health.set, f.more.set, f.setStdin,
 	} {
 		if err := step(s); err != nil {
 			return nil, err
@@ -109,10 +117,22 @@ func (f *runFlags) spec(set *pflag.FlagSet, args []string) (*sandbox.Spec, error
 	return s, nil
 }
 
-func (f *runFlags) checkChoices(*sandbox.Spec) error {
-	if !f.rm && !f.keep && !f.detach {
-		return fmt.Errorf("--rm=false: containers are discarded; use --keep to keep the files that this one changed, or -d")
+// keeps tells whether the container stays in the store after its program's end.
+func (f *runFlags) keeps(set *pflag.FlagSet) bool {
+	if set.Changed("rm") && !f.create {
+		return !f.rm
 	}
+	if set.Arg(0) == hostImage { // whose changes cannot lie on the disk
+		return f.create || f.kept.restarts()
+	}
+	return f.create || f.detach || f.name != "" || f.kept.restarts()
+}
+
+func (f *runFlags) checkChoices(s *sandbox.Spec) error {
+	if f.rm && f.kept.restarts() {
+		return fmt.Errorf("--rm and --restart: a container that is discarded at its end cannot be started again; leave out one of them")
+	}
+	s.AutoRemove = f.rm && f.create
 	if f.timeout != 0 && f.detach {
 		return fmt.Errorf("--timeout and --detach: nobody waits for the time; use timeout(1) in the container")
 	}
@@ -130,6 +150,14 @@ func (f *runFlags) checkCheckpointable(*sandbox.Spec) error {
 		if given && f.checkpointable {
 			return fmt.Errorf("--checkpointable and %s: the processes could not be checkpointed; leave out one of them", flag)
 		}
+	}
+	return nil
+}
+
+// setStdin says what becomes of the standard input of a container that is kept, to which one can attach.
+func (f *runFlags) setStdin(s *sandbox.Spec) error {
+	if s.Keep || f.detach {
+		s.OpenStdin, s.StdinOnce = f.interactive, f.interactive && !f.detach
 	}
 	return nil
 }
@@ -249,7 +277,7 @@ func (f *runFlags) setUnpacked(s *sandbox.Spec) (err error) {
 
 // setHostDefaults starts a command over the machine's own root where the user is.
 func (f *runFlags) setHostDefaults(s *sandbox.Spec) error {
-	if s.Image != "host:" || s.WorkingDir != "" {
+	if s.Image != hostImage || s.WorkingDir != "" {
 		return nil
 	}
 	dir, err := os.Getwd()

@@ -27,26 +27,29 @@ func (f *runFlags) setMounts(s *sandbox.Spec) error {
 	return nil
 }
 
-// parseVolume reads SOURCE:TARGET[:OPTIONS].
+// parseVolume reads [SOURCE:]TARGET[:OPTIONS]. A source that is no path is a volume's name, and none an anonymous volume.
 func parseVolume(text string) (sandbox.Mount, error) {
 	bad := func(why string) (sandbox.Mount, error) {
 		return sandbox.Mount{}, fmt.Errorf("--volume %q: %s", text, why)
 	}
 	parts := strings.Split(text, ":")
-	if len(parts) < 2 || len(parts) > 3 {
-		return bad("needs SOURCE:TARGET[:OPTIONS]; for an empty directory use --tmpfs TARGET")
+	if len(parts) > 3 || parts[0] == "" {
+		return bad("needs [SOURCE:]TARGET[:OPTIONS]")
 	}
-	if !strings.ContainsAny(parts[0][:min(1, len(parts[0]))], "/.~") {
-		return bad("named volumes are not supported; give a path, such as ./" + parts[0])
+	m := sandbox.Mount{Type: sandbox.MountVolume, Target: parts[0]}
+	if len(parts) > 1 {
+		m.Source, m.Target = parts[0], parts[1]
 	}
-	source, err := filepath.Abs(parts[0])
-	if err != nil {
-		return bad(err.Error())
+	if m.Source != "" && strings.ContainsAny(m.Source[:1], "/.~") {
+		source, err := filepath.Abs(m.Source)
+		if err != nil {
+			return bad(err.Error())
+		}
+		m.Type, m.Source = sandbox.MountBind, source
 	}
-	m := sandbox.Mount{Type: sandbox.MountBind, Source: source, Target: parts[1]}
 	if len(parts) == 3 {
 		for _, o := range strings.Split(parts[2], ",") {
-			if err := bindOption(&m, o); err != nil {
+			if err := volumeOption(&m, o); err != nil {
 				return bad(err.Error())
 			}
 		}
@@ -54,25 +57,31 @@ func parseVolume(text string) (sandbox.Mount, error) {
 	return m, nil
 }
 
-func bindOption(m *sandbox.Mount, option string) error {
-	switch option {
-	case "ro", "readonly":
+func volumeOption(m *sandbox.Mount, option string) error {
+	bind := m.Type == sandbox.MountBind
+	switch {
+	case option == "ro" || option == "readonly":
 		m.ReadOnly = true
-	case "rw":
+	case option == "rw":
 		m.ReadOnly = false
-	case "private", "rprivate", "slave", "rslave":
+	case option == "nocopy" && !bind:
+		m.NoCopy = true
+	case bind && oneOf("", option, "private", "rprivate", "slave", "rslave") == nil:
 		m.Propagation = option
-	case "z", "Z":
+	case option == "z" || option == "Z":
 		return fmt.Errorf("the option %q relabels files for SELinux, which is not supported; leave it out", option)
-	default:
+	case bind:
 		return fmt.Errorf("unknown option %q; use ro, rw, private, rprivate, slave, rslave", option)
+	default:
+		return fmt.Errorf("unknown option %q of a volume; use ro, rw, nocopy", option)
 	}
 	return nil
 }
 
-// parseMount reads the comma-separated KEY=VALUE pairs of --mount.
+// parseMount reads the comma-separated KEY=VALUE pairs of --mount. Without a type it is a volume, as in Docker, unless the
+// source is a path.
 func parseMount(text string) (sandbox.Mount, error) {
-	m := sandbox.Mount{Type: sandbox.MountBind}
+	m := sandbox.Mount{}
 	fields, err := csv.NewReader(strings.NewReader(text)).Read()
 	if err != nil {
 		return m, fmt.Errorf("--mount %q: %w", text, err)
@@ -83,21 +92,37 @@ func parseMount(text string) (sandbox.Mount, error) {
 			return m, fmt.Errorf("--mount %q: %w", text, err)
 		}
 	}
+	if m.Type == "" {
+		m.Type = sandbox.MountVolume
+		if strings.Contains(m.Source, "/") {
+			m.Type = sandbox.MountBind
+		}
+	}
+	if m.Type == sandbox.MountBind && m.Source != "" {
+		if m.Source, err = filepath.Abs(m.Source); err != nil {
+			return m, fmt.Errorf("--mount %q: %w", text, err)
+		}
+	}
 	return m, checkMount(m, text)
 }
 
 // checkMount refuses fields that the type of the mount does not have.
 func checkMount(m sandbox.Mount, text string) error {
-	bind := m.Type == sandbox.MountBind
-	switch {
-	case strings.Contains(text, "\n"):
+	bind, tmpfs, volume := m.Type == sandbox.MountBind, m.Type == sandbox.MountTmpfs, m.Type == sandbox.MountVolume
+	if strings.Contains(text, "\n") {
 		return fmt.Errorf("--mount %q: one mount takes one line", text)
-	case m.Target == "" || (m.Source == "") == bind:
-		return fmt.Errorf("--mount %q: a bind mount needs source and target, a tmpfs a target alone", text)
-	case bind && (m.Size != 0 || m.Mode != 0):
-		return fmt.Errorf("--mount %q: a bind mount has no size and no mode", text)
+	}
+	switch {
+	case m.Target == "" || bind == (m.Source == "") && !volume:
+		return fmt.Errorf("--mount %q: a bind mount needs source and target, a tmpfs a target alone, a volume a target", text)
+	case !tmpfs && (m.Size != 0 || m.Mode != 0):
+		return fmt.Errorf("--mount %q: only a tmpfs has a size and a mode", text)
 	case !bind && m.Propagation != "":
-		return fmt.Errorf("--mount %q: a tmpfs has no propagation", text)
+		return fmt.Errorf("--mount %q: only a bind mount has a propagation", text)
+	case !volume && m.NoCopy:
+		return fmt.Errorf("--mount %q: volume-nocopy is for volumes alone", text)
+	case volume && strings.Contains(m.Source, "/"):
+		return fmt.Errorf("--mount %q: the source of a volume is its name, which has no slash; for a path add type=bind", text)
 	}
 	return nil
 }
@@ -106,19 +131,18 @@ func mountField(m *sandbox.Mount, key, value string, given bool) (err error) {
 	switch key {
 	case "type":
 		m.Type = sandbox.MountType(value)
-		return oneOf("type", value, "bind", "tmpfs")
+		return oneOf("type", value, "bind", "tmpfs", "volume")
 	case "source", "src":
+		m.Source = value
 		if value == "" {
 			return errors.New("the source is empty")
 		}
-		m.Source, err = filepath.Abs(value)
 	case "target", "destination", "dst":
 		m.Target = value
 	case "readonly", "ro":
-		m.ReadOnly = true
-		if given {
-			m.ReadOnly, err = strconv.ParseBool(value)
-		}
+		m.ReadOnly, err = boolField(value, given)
+	case "volume-nocopy":
+		m.NoCopy, err = boolField(value, given)
 	case "bind-propagation":
 		m.Propagation = value
 		err = oneOf(key, value, "private", "rprivate", "slave", "rslave")
@@ -130,6 +154,14 @@ func mountField(m *sandbox.Mount, key, value string, given bool) (err error) {
 		err = fmt.Errorf("unknown key %q", key)
 	}
 	return err
+}
+
+// boolField reads a key that may stand alone for true.
+func boolField(value string, given bool) (bool, error) {
+	if !given {
+		return true, nil
+	}
+	return strconv.ParseBool(value)
 }
 
 func fileMode(text string) (uint32, error) {

@@ -51,6 +51,9 @@ func TestParseVolume(t *testing.T) {
 	bind := func(source, target string) sandbox.Mount {
 		return sandbox.Mount{Type: sandbox.MountBind, Source: source, Target: target}
 	}
+	volume := func(source, target string) sandbox.Mount {
+		return sandbox.Mount{Type: sandbox.MountVolume, Source: source, Target: target}
+	}
 	readOnly := bind("/a", "/b")
 	readOnly.ReadOnly = true
 	slave := readOnly
@@ -67,10 +70,15 @@ func TestParseVolume(t *testing.T) {
 		{text: ".:/b", want: bind(absolute(t, "."), "/b")},
 		{text: "./x:/b", want: bind(absolute(t, "x"), "/b")},
 		{text: "..:/b", want: bind(absolute(t, ".."), "/b")},
-		{text: "", err: []string{"SOURCE:TARGET", "--tmpfs"}},
-		{text: "/a", err: []string{"SOURCE:TARGET", "--tmpfs"}},
-		{text: "/a:/b:ro:rw", err: []string{"SOURCE:TARGET"}},
-		{text: "data:/b", err: []string{"named volumes", "./data"}},
+		{text: "data:/b", want: volume("data", "/b")},
+		{text: "/a", want: volume("", "/a")},
+		{text: "data:/b:ro,nocopy", want: sandbox.Mount{Type: sandbox.MountVolume, Source: "data", Target: "/b", ReadOnly: true, NoCopy: true}},
+		{text: "data:/b:rslave", err: []string{`"rslave"`, "of a volume", "nocopy"}},
+		{text: "/a:/b:nocopy", err: []string{`"nocopy"`}},
+		{text: "data:/b:Z", err: []string{"SELinux"}},
+		{text: "", err: []string{"[SOURCE:]TARGET"}},
+		{text: ":/b", err: []string{"[SOURCE:]TARGET"}},
+		{text: "/a:/b:ro:rw", err: []string{"[SOURCE:]TARGET"}},
 		{text: "/a:/b:", err: []string{`unknown option ""`}},
 		{text: "/a:/b:rw,", err: []string{`unknown option ""`}},
 		{text: "/a:/b:fast", err: []string{`"fast"`, "ro, rw"}},
@@ -102,17 +110,22 @@ func TestParseMount(t *testing.T) {
 		{text: `"src=/a,b","dst=/with ""quotes"""`, want: odd},
 		{text: "type=tmpfs,dst=/t", want: memory},
 		{text: "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=0700,ro", want: small},
-		{text: "src=rel,dst=/b", want: sandbox.Mount{Type: sandbox.MountBind, Source: absolute(t, "rel"), Target: "/b"}},
+		{text: "type=bind,src=rel,dst=/b", want: sandbox.Mount{Type: sandbox.MountBind, Source: absolute(t, "rel"), Target: "/b"}},
+		{text: "src=rel,dst=/b", want: sandbox.Mount{Type: sandbox.MountVolume, Source: "rel", Target: "/b"}},
+		{text: "dst=/b", want: sandbox.Mount{Type: sandbox.MountVolume, Target: "/b"}},
+		{text: "type=volume,src=x,dst=/b,volume-nocopy,ro", want: sandbox.Mount{Type: sandbox.MountVolume, Source: "x", Target: "/b", NoCopy: true, ReadOnly: true}},
 		{text: "", err: []string{""}},
 		{text: "src=/a", err: []string{"needs source and target"}},
-		{text: "dst=/b", err: []string{"needs source and target"}},
+		{text: "type=bind,dst=/b", err: []string{"needs source and target"}},
 		{text: "type=tmpfs", err: []string{"a tmpfs a target alone"}},
 		{text: "type=tmpfs,src=/a,dst=/t", err: []string{"a tmpfs a target alone"}},
-		{text: "type=volume,src=x,dst=/b", err: []string{`"volume"`, "bind, tmpfs"}},
+		{text: "type=volume,src=/x,dst=/b", err: []string{"no slash", "type=bind"}},
+		{text: "type=volume,src=x,dst=/b,tmpfs-size=1m", err: []string{"only a tmpfs"}},
+		{text: "type=image,src=x,dst=/b", err: []string{`"image"`, "bind, tmpfs, volume"}},
 		{text: "type=,src=/a,dst=/b", err: []string{"bind, tmpfs"}},
 		{text: "src=/a,dst=/b,readonly=perhaps", err: []string{"perhaps"}},
 		{text: "src=/a,dst=/b,bind-propagation=shared", err: []string{`"shared"`}},
-		{text: "src=/a,dst=/b,volume-nocopy", err: []string{`unknown key "volume-nocopy"`}},
+		{text: "src=/a,dst=/b,volume-nocopy", err: []string{"volume-nocopy"}},
 		{text: "src=/a,dst=/b,", err: []string{`unknown key ""`}},
 		{text: "/a:/b", err: []string{`unknown key "/a:/b"`}},
 		{text: "type=tmpfs,dst=/t,tmpfs-size=big", err: []string{"tmpfs-size", "512m"}},
@@ -162,9 +175,9 @@ func saneMount(t *testing.T, text string, m sandbox.Mount, err error) {
 		}
 		return
 	}
-	bind := m.Type == sandbox.MountBind
+	bind, tmpfs, volume := m.Type == sandbox.MountBind, m.Type == sandbox.MountTmpfs, m.Type == sandbox.MountVolume
 	switch {
-	case bind && !filepath.IsAbs(m.Source), !bind && (m.Source != "" || m.Type != sandbox.MountTmpfs):
+	case bind && !filepath.IsAbs(m.Source), tmpfs && m.Source != "", volume && filepath.IsAbs(m.Source), !bind && !tmpfs && !volume:
 		t.Errorf("%q: %s from %q", text, m.Type, m.Source)
 	case m.Size < 0 || m.Mode > 0o7777:
 		t.Errorf("%q: size %d, mode %o", text, m.Size, m.Mode)
@@ -172,7 +185,7 @@ func saneMount(t *testing.T, text string, m sandbox.Mount, err error) {
 }
 
 func FuzzParseVolume(f *testing.F) {
-	for _, seed := range []string{"", ":", "::", "/a:/b:ro", ".:/b:rslave,ro", "~:/b", "name:/b"} {
+	for _, seed := range []string{"", ":", "::", "/a:/b:ro", ".:/b:rslave,ro", "~:/b", "name:/b", "/b", "name:/b:nocopy,ro"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -185,7 +198,14 @@ func FuzzParseVolume(f *testing.F) {
 		if m.Propagation != "" {
 			option += "," + m.Propagation
 		}
-		again, err := parseVolume(m.Source + ":" + m.Target + ":" + option)
+		if m.NoCopy {
+			option += ",nocopy"
+		}
+		written := m.Source + ":" + m.Target + ":" + option
+		if m.Source == "" {
+			written = m.Target
+		}
+		again, err := parseVolume(written)
 		if err != nil || again != m {
 			t.Errorf("%q: %+v read again is %+v, %v", text, m, again, err)
 		}

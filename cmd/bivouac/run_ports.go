@@ -19,7 +19,7 @@ type portFlags struct {
 }
 
 func (f *portFlags) register(s *pflag.FlagSet) {
-	s.StringArrayVarP(&f.publish, "publish", "p", nil, "publish a port as `[IP:][HOSTPORT:]PORT[/tcp|udp]` (default IP 127.0.0.1, default HOSTPORT a free one)")
+	s.StringArrayVarP(&f.publish, "publish", "p", nil, "publish a `PORT`, as [IP:][HOSTPORT:]PORT[/tcp|udp] (default IP 127.0.0.1, default HOSTPORT a free one)")
 	s.BoolVarP(&f.publishAll, "publish-all", "P", false, "publish every port that the image exposes on a free port of 127.0.0.1, and print them")
 }
 

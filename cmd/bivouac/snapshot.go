@@ -22,8 +22,9 @@ type snapshots interface {
 
 func newSnapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "snapshot",
-		Short: "List, inspect, remove, export and import snapshots",
+		Use:                   "snapshot COMMAND",
+		DisableFlagsInUseLine: true,
+		Short:                 "List, inspect, remove, export and import snapshots",
 		Long: `List, inspect, remove, export and import the snapshots of the store: those that bivouac checkpoint has made, and those
 that Go tests have made for one another. A snapshot is called by its name, its id, or a beginning of the id that no other has.`,
 		Example: `  bivouac snapshot ls

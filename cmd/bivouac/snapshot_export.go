@@ -19,7 +19,7 @@ func newSnapshotExportCommand() *cobra.Command {
 		Long: `Write a snapshot to a tar file, with all that it needs but its image, for bivouac snapshot import on this machine or on one
 like it. The file has its name only once it is complete. Processes' memory may hold secrets: so does the file then.`,
 		Example: `  bivouac snapshot export -o ready.tar ready
-  bivouac snapshot export ready | zstd >ready.tar.zst`,
+  bivouac snapshot export ready | gzip >ready.tar.gz`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cmd.OutOrStdout()

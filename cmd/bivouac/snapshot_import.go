@@ -17,7 +17,7 @@ func newSnapshotImportCommand() *cobra.Command {
 its name, or its id without one. Its image is fetched when a clone is made from it. Import only what you trust: processes
 go on with whatever is in their memory.`,
 		Example: `  bivouac snapshot import ready.tar
-  zstd -d <ready.tar.zst | bivouac snapshot import --name theirs`,
+  gzip -d <ready.tar.gz | bivouac snapshot import --name theirs`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in, err := openImport(args)

@@ -39,7 +39,7 @@ the functions json, upper, lower, title, split, join and truncate.`,
 	}
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print ids only")
 	cmd.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "print whole ids")
-	cmd.Flags().StringVar(&f.format, "format", "", fmt.Sprintf(formatUsage, "Name"))
+	cmd.Flags().StringVar(&f.format, "format", "", listingUsage)
 	return cmd
 }
 

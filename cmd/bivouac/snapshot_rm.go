@@ -9,8 +9,9 @@ import (
 
 func newSnapshotRmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "rm SNAPSHOT...",
-		Short: "Remove snapshots",
+		Use:                   "rm SNAPSHOT...",
+		DisableFlagsInUseLine: true,
+		Short:                 "Remove snapshots",
 		Long: `Remove snapshots. One that containers are made from is not removed; bivouac ps -a lists them. Nor is what other snapshots
 are made from removed before they are.`,
 		Example: `  bivouac snapshot rm ready

@@ -60,6 +60,7 @@ func newTestCommand() *cobra.Command {
 		},
 	}
 	f.registerTest(cmd.Flags())
+	freeHelp(cmd)
 	return cmd
 }
 

@@ -56,7 +56,7 @@ func (p *testPlan) run(ctx context.Context, argv []string) error {
 		return err
 	}
 	defer cleanUp()
-	f := &runFlags{interactive: true, quiet: true, shown: argv}
+	f := &runFlags{interactive: true, quiet: true, shown: argv, more: moreFlags{sigProxy: true}}
 	session, err := f.openSession(spec)
 	if err != nil {
 		return err

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newDiffCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                   "diff CONTAINER",
+		DisableFlagsInUseLine: true,
+		Short:                 "List the files of a container that differ from its image's",
+		Long: `List the files that a container has added (A), changed (C) or deleted (D) in its file system, whether it runs or not. What lies
+on mounts and volumes is not among them. A directory is changed if its own mode, owner or time is. CONTAINER is a name, or
+an id or its beginning.`,
+		Example: `  bivouac diff web`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withContainer(cmd.Context(), args[0], func(o *opened) error {
+				changes, err := o.Changes(cmd.Context())
+				if err != nil {
+					return err
+				}
+				var out bytes.Buffer
+				for _, c := range changes {
+					fmt.Fprintln(&out, c)
+				}
+				return show(cmd.OutOrStdout(), out.Bytes())
+			})
+		},
+	}
+}

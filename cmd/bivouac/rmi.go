@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bivouac-run/bivouac/sandbox"
+)
+
+func newRmiCommand() *cobra.Command {
+	r := sandbox.RemoveImagesRequest{}
+	cmd := &cobra.Command{
+		Use:   "rmi [flags] IMAGE...",
+		Short: "Remove images",
+		Long: `Remove names of images, and with its last name the image itself: its layers too, unless another image or a container has
+them. IMAGE is a name, or an id or its beginning. By its id an image of several names is removed with -f alone.
+
+An image that a container is made from is not removed, with -f only if that container does not run.`,
+		Example: `  bivouac rmi alpine
+  bivouac rmi -f $(bivouac images -q postgres)
+  bivouac rmi $(bivouac images -q --filter dangling=true)`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, images []string) error {
+			r.Images = images
+			ctx, free := interruptible(cmd.Context(), "what was not removed yet is still there")
+			defer free()
+			return causeOf(ctx, removeImages(ctx, cmd.OutOrStdout(), r))
+		},
+	}
+	cmd.Flags().BoolVarP(&r.Force, "force", "f", false, "also remove images of several names, and of containers that do not run")
+	return cmd
+}
+
+func removeImages(ctx context.Context, out io.Writer, r sandbox.RemoveImagesRequest) error {
+	client, err := startClient(ctx)
+	if err != nil {
+		return err
+	}
+	removed, err := client.RemoveImages(ctx, r)
+	for _, step := range removed {
+		line := "Untagged: " + step.Untagged
+		if step.Deleted != "" {
+			line = "Deleted: " + step.Deleted
+		}
+		_, printed := fmt.Fprintln(out, printable(line))
+		err = errors.Join(err, printed)
+	}
+	return errors.Join(err, client.Close())
+}
