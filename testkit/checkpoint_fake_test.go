@@ -21,8 +21,11 @@ type fakeEngine struct {
 	// program is that of the originals, clone that of clones.
 	program, clone func(p *fakeProgram)
 	health         func(args []string) int
+	// fakeBuild builds an image.
+	fakeBuild func(spec sandbox.BuildSpec, events func(sandbox.BuildEvent)) (sandbox.ImageInfo, error)
 
 	mu       sync.Mutex
+	volumes  map[string]bool // whether they are there
 	claims   []sandbox.ClaimSpec
 	created  []sandbox.Spec
 	restored []sandbox.RestoreSpec
@@ -195,6 +198,11 @@ func (e *fakeEngine) RemoveSnapshot(_ context.Context, id string) error {
 	}
 	delete(e.all, id)
 	return nil
+}
+
+// Build plays the events of fakeBuild.
+func (e *fakeEngine) Build(_ context.Context, spec sandbox.BuildSpec, events func(sandbox.BuildEvent)) (sandbox.ImageInfo, error) {
+	return e.fakeBuild(spec, events)
 }
 
 func (e *fakeEngine) Ended() <-chan struct{} { return e.ended }

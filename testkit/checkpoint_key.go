@@ -21,6 +21,10 @@ const keyVersion = "testkit 1"
 
 // claimSpec is what the content key of a checkpoint is made of. It reads all files that the options name.
 func (s *settings) claimSpec() (sandbox.ClaimSpec, error) {
+	if len(s.volumes) > 0 {
+		return sandbox.ClaimSpec{}, sandbox.Errorf(sandbox.CodeInvalid, "MountVolume: a volume belongs to one test, and what is prepared once to all of them").
+			WithRemedy("leave the mount out, or checkpoint a container of the test")
+	}
 	parts := []string{keyVersion}
 	if s.spec.Hostname != "" {
 		parts = append(parts, "host name "+s.spec.Hostname) // programs write it into files, RabbitMQ into the names of files

@@ -12,6 +12,8 @@
 // can be reached ([Publish]) and when it is ready ([Ready] with [Port], [LogLine], [HTTP], [SQL], [Exec], [FileExists],
 // [Exited], [Healthy], [TLSCertificate], [All], [Any], [Custom]).
 //
+// [Build] builds the image of a Dockerfile, once as long as nothing of it changes, and returns what Start takes.
+//
 // # Checkpoints
 //
 // [Checkpoint] has a service started and prepared once, whatever the number of tests, packages and runs, and

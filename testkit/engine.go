@@ -12,6 +12,9 @@ type engine interface {
 	restore(ctx context.Context, spec sandbox.RestoreSpec) (box, sandbox.Info, error)
 	claim(ctx context.Context, spec sandbox.ClaimSpec) (claim, error)
 	RemoveSnapshot(ctx context.Context, snapshot string) error
+	Build(ctx context.Context, spec sandbox.BuildSpec, events func(sandbox.BuildEvent)) (sandbox.ImageInfo, error)
+	CreateVolume(ctx context.Context, r sandbox.CreateVolumeRequest) (sandbox.Volume, error)
+	RemoveVolume(ctx context.Context, name string) error
 	Ended() <-chan struct{}
 	Close() error
 }

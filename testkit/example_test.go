@@ -37,6 +37,24 @@ func ExampleStart() {
 	}
 }
 
+// What one container writes, others see. The volume is gone after the test.
+func ExampleVolume() {
+	_ = func(t *testing.T) { // func TestUploads(t *testing.T)
+		uploads := testkit.Volume(t)
+		testkit.Start(t, "uploader", testkit.MountVolume(uploads, "/srv/uploads"))
+		testkit.Start(t, "nginx", testkit.MountVolumeReadOnly(uploads, "/usr/share/nginx/html"))
+	}
+}
+
+// The image of the package's own Dockerfile is built once, and again when what it is made of has changed.
+func ExampleBuild() {
+	_ = func(t *testing.T) { // func TestServer(t *testing.T)
+		image := testkit.Build(t, "..", testkit.Target("server"), testkit.BuildArg("VERSION", "test"))
+		server := testkit.Start(t, image, testkit.Ready(testkit.HTTP(8080, "/healthz")))
+		t.Log(server.Addr(8080))
+	}
+}
+
 // Programs that are no tests get errors, and close what they start. Should they not come to it, the kernel does.
 func ExampleNew() {
 	ctx := context.Background()

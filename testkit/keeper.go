@@ -147,6 +147,9 @@ func createWatched(ctx context.Context, e engine, s *settings) (*Container, erro
 		cancel(fmt.Errorf("there was no progress for %v", s.startTimeout))
 	})
 	defer idle.Stop()
+	if err := s.checkVolumes(e); err != nil {
+		return nil, err
+	}
 	b, info, err := e.create(ctx, s.spec, func(sandbox.Progress) { idle.Reset(s.startTimeout) })
 	if err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("create the container: %w", context.Cause(ctx))

@@ -19,6 +19,7 @@ type Hook func(ctx context.Context, c *Container) error
 type settings struct {
 	spec         sandbox.Spec
 	files        []source
+	volumes      []*SharedVolume // that are mounted
 	strategies   []Strategy
 	stdin        io.Reader
 	sinks        []sink

@@ -54,7 +54,7 @@ func saidOf(s *settings) []said {
 
 // specOptions are the options of the fields of a [sandbox.Spec] where their names differ.
 var specOptions = map[string]string{
-	"Get": "Pull, Platform, CAFile or PlainHTTP", "Mounts": "Bind, BindReadOnly or Tmpfs", "Labels": "Label", "Ulimits": "Ulimit",
+	"Get": "Pull, Platform, CAFile or PlainHTTP", "Mounts": "Bind, BindReadOnly, Tmpfs or MountVolume", "Labels": "Label", "Ulimits": "Ulimit",
 	"Limits": "Memory, CPUs, PIDs or BestEffortLimits",
 }
 

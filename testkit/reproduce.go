@@ -73,7 +73,11 @@ func mountFlags(s *sandbox.Spec) []string {
 			args = append(args, "--tmpfs", tmpfsFlag(m))
 			continue
 		}
-		text := "type=bind,source=" + m.Source + ",target=" + m.Target
+		text := "type=" + string(m.Type)
+		if m.Source != "" {
+			text += ",source=" + m.Source
+		}
+		text += ",target=" + m.Target
 		if m.ReadOnly {
 			text += ",readonly"
 		}

@@ -137,6 +137,10 @@ func mountText(m sandbox.Mount) string {
 	switch {
 	case m.Type == sandbox.MountTmpfs:
 		return "Tmpfs(" + m.Target + ")"
+	case m.Type == sandbox.MountVolume && m.ReadOnly:
+		return "MountVolumeReadOnly(" + m.Target + ")"
+	case m.Type == sandbox.MountVolume:
+		return "MountVolume(" + m.Target + ")"
 	case m.ReadOnly:
 		return "BindReadOnly(" + m.Source + ", " + m.Target + ")"
 	default:
