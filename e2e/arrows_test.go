@@ -38,6 +38,7 @@ var homes = map[string]string{
 	"github.com/opencontainers/cgroups":          "sandbox/keeper",
 	"github.com/rootless-containers/rootlesskit": "userns",
 	"github.com/google/go-containerregistry":     "rootfs",
+	"github.com/moby/buildkit":                   "rootfs",
 	"github.com/spf13/cobra":                     "cmd/bivouac",
 	"github.com/spf13/pflag":                     "cmd/bivouac",
 	"github.com/vbauerster/mpb":                  "cmd/bivouac",

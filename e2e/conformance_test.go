@@ -116,7 +116,7 @@ var _ = Describe("the quick start", func() {
 			inside := map[string]string{}
 			for _, way := range []string{"stock", "quick"} {
 				name := fmt.Sprintf("conform-%s-%d", way, time.Now().UnixNano()) // an earlier one's may be taken for a moment
-				cmd := command("run", "--hostname", "same", "--name", name, busybox, "sleep", "60")
+				cmd := command("run", "--rm", "--hostname", "same", "--name", name, busybox, "sleep", "60")
 				cmd.Env = append(cmd.Env, "BIVOUAC_START="+way)
 				session := start(cmd)
 				Eventually(func() int { return bivouac("exec", name, "true").ExitCode() }).Should(BeZero())

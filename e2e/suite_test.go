@@ -47,11 +47,12 @@ var _ = BeforeSuite(func() {
 	store = filepath.Join(scratchDir(), "store")
 })
 
-// Nothing may be left of a spec: no process, and no file in the store's scratch.
+// Nothing may be left of a spec: no process, no container, and no file in the store's scratch.
 var _ = BeforeEach(func() {
 	before := ownProcesses()
 	DeferCleanup(func() {
 		Eventually(func() []string { return newProcesses(before) }).WithTimeout(15*time.Second).Should(BeEmpty(), "processes left behind")
+		Eventually(func() ([]string, error) { return filepath.Glob(filepath.Join(store, "containers", "[0-9a-f]*")) }).Should(BeEmpty(), "containers left behind")
 		Eventually(func() ([]string, error) { return filepath.Glob(filepath.Join(store, "scratch", "*")) }).Should(BeEmpty(), "scratch files left behind")
 	})
 })

@@ -83,11 +83,11 @@ func (c *config) contests(l *lab) []contest {
 		startContest, pullContest, memoryContest, againContest,
 		warmContest, fleetContest, execContest, idleContest, keeperContest,
 		throughputContest, latencyContest, connectionContest,
-		poolContest, clonesMemoryContest,
+		poolContest, clonesMemoryContest, listContest, commitContest,
 	} {
 		all = append(all, make(l, *c))
 	}
-	for _, make := range []func(*lab, config) []contest{cloneContests, clonesContests, checkpointContests} {
+	for _, make := range []func(*lab, config) []contest{buildContests, cloneContests, clonesContests, checkpointContests} {
 		all = append(all, make(l, *c)...)
 	}
 	return all

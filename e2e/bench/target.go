@@ -61,6 +61,10 @@ var targets = []target{
 	{clonesContest(redisName, 150), "", 2000, atMost},
 	{"clonesmemory", "", 5, atMost},
 	{"pool", "", 3, atMost},
+	{"ps", "", 50, atMost},
+	{"build", nameBuildah, 0.8, atMost},
+	{"rebuild", nameBuildah, 0.3, atMost},
+	{"commit", nameTar, 1.3, atMost},
 }
 
 // A verdict says whether a target is met.

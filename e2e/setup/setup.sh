@@ -13,7 +13,7 @@ need uidmap
 need_users
 if [[ ${1:-} == all || ${1:-} == bench ]]; then
   need_go
-  need gcc libc6-dev docker-registry skopeo
+  need curl gcc libc6-dev docker-registry skopeo
   "$top/e2e/corpus/corpus.sh" "$corpus"
   need_criu
 fi

@@ -62,7 +62,7 @@ func loopback() *x509.Certificate {
 		Subject:      pkix.Name{CommonName: "localhost"},
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:     []string{"localhost"},
+		DNSNames:     []string{"localhost", "registry.example.com"},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 }

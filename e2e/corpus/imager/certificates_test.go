@@ -20,7 +20,7 @@ func TestCertificatesAreTrustedByTheirAuthorityAlone(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	for _, name := range []string{"127.0.0.1", "localhost"} {
+	for _, name := range []string{"127.0.0.1", "localhost", "registry.example.com"} {
 		if err := handshake(t, dir, &tls.Config{RootCAs: pool, ServerName: name}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
