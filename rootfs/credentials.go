@@ -13,6 +13,8 @@ import (
 	"github.com/docker/docker-credential-helpers/client"
 	"github.com/docker/docker-credential-helpers/credentials"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/aside"
 )
 
 // Kept is where credentials are.
@@ -210,12 +212,16 @@ func readLogins(path string) (*logins, []byte, error) {
 
 // replaceFile writes a file that its owner alone can read.
 func replaceFile(path string, content []byte) error {
-	aside, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	f, err := aside.Create(path)
 	if err != nil {
 		return err
 	}
-	if err := writeSynced(aside, content); err != nil {
-		return errors.Join(err, os.Remove(aside.Name()))
+	defer f.Discard()
+	if _, err := f.Write(content); err != nil {
+		return err
 	}
-	return os.Rename(aside.Name(), path)
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Keep()
 }

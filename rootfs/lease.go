@@ -172,7 +172,7 @@ func (s *Store) tryNotes(how int) (*os.File, error) {
 		return nil, err
 	}
 	err = unix.Flock(int(dir.Fd()), how|unix.LOCK_NB)
-	if err == nil && isNamed(dir) {
+	if err == nil && filelock.HasItsName(dir) {
 		return dir, nil
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
@@ -193,15 +193,6 @@ func (s *Store) openNotes() (*os.File, error) {
 		return nil, s.full(err)
 	}
 	return os.Open(s.path("leases"))
-}
-
-func isNamed(f *os.File) bool {
-	open, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(f.Name())
-	return err == nil && os.SameFile(open, named)
 }
 
 // note writes lines. The caller has the mutex.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 
 	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -67,6 +69,11 @@ func (s *Store) load(entry ocispec.Descriptor, reowned bool) (*Image, error) {
 	}
 	if err := s.hold(imageKeys(entry, manifest, img.Config.RootFS.DiffIDs)...); err != nil {
 		return nil, err
+	}
+	for _, d := range []digest.Digest{entry.Digest, manifest.Config.Digest} { // they may have been removed before that was noted
+		if _, err := os.Lstat(s.blobPath(d)); err != nil {
+			return nil, missing(err)
+		}
 	}
 	hides := false
 	for i, id := range img.Config.RootFS.DiffIDs {

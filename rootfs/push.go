@@ -23,6 +23,8 @@ type PushOptions struct {
 	PlainHTTP bool   // also talk http to registries that are not on this machine
 	CAFile    string // as in PullOptions
 
+	Helper func(program, action string, input []byte) ([]byte, error) // as in PullOptions
+
 	Progress func(Event) // called by one goroutine at a time; nil for none
 }
 
@@ -138,7 +140,7 @@ func newPusher(s *Store, ref Reference, o PushOptions) (*pusher, error) {
 		return nil, err
 	}
 	return &pusher{store: s, ref: ref, net: net, report: report,
-		home: &endpoint{place: home, net: net, auth: keychain{report, nil}}}, nil
+		home: &endpoint{place: home, net: net, auth: keychain{report, o.Helper}}}, nil
 }
 
 // home is where an image is pushed to: no mirror.

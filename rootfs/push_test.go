@@ -333,6 +333,27 @@ func TestPushIndex(t *testing.T) {
 	}
 }
 
+// TestPushAsksTheHelperItIsGiven has a helper that is on no PATH, since it runs elsewhere.
+func TestPushAsksTheHelperItIsGiven(t *testing.T) {
+	r, s, dir := newServer(t), openStore(t), t.TempDir()
+	pulled := pullNow(t, s, r.push(t, "x:1", imageOf(t, packedGzip, smallTree)), PullOptions{})
+	to := newServer(t)
+	to.spoiled(basic)
+	t.Setenv("DOCKER_CONFIG", dir)
+	writeConf(t, dir+"/config.json", fmt.Sprintf(`{"credHelpers":{%q:"elsewhere"}}`, to.host()))
+	var asked []string
+	o := PushOptions{Helper: func(program, action string, input []byte) ([]byte, error) {
+		asked = append(asked, program+" "+action+" "+string(input))
+		return []byte(`{"Username":"tester","Secret":"secret"}`), nil
+	}}
+	if _, err := s.PushImage(context.Background(), pulled, mustParse(t, to.host()+"/y:1"), o); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) == 0 || asked[0] != "docker-credential-elsewhere get "+to.host() {
+		t.Errorf("asked: %q", asked)
+	}
+}
+
 func TestPushRefuses(t *testing.T) {
 	r, s := newServer(t), openStore(t)
 	pulled := pullNow(t, s, r.push(t, "x:1", imageOf(t, packedGzip, smallTree)), PullOptions{})

@@ -86,7 +86,7 @@ func (r *imageRemoval) choose(entries []ocispec.Descriptor) (left []ocispec.Desc
 		return nil, err
 	}
 	if byID := gone.byID; byID && !r.force && countNames(gone.entries) > 1 {
-		return nil, fail(InUse, "remove its names one by one, or use force", "it has several names: %s", strings.Join(namesOf(gone.entries), ", "))
+		return nil, fail(InUse, "remove its names one by one, or give -f", "it has several names: %s", strings.Join(namesOf(gone.entries), ", "))
 	}
 	left = slices.DeleteFunc(slices.Clone(entries), gone.has)
 	for _, d := range gone.entries {
@@ -107,7 +107,6 @@ func (r *imageRemoval) part(d ocispec.Descriptor, left []ocispec.Descriptor) (st
 	if err := missing(err); err != nil {
 		return false, err
 	}
-	name := imageName(d)
 	if named(d) {
 		r.untagged = append(r.untagged, familiarOf(d))
 	}
@@ -120,7 +119,7 @@ func (r *imageRemoval) part(d ocispec.Descriptor, left []ocispec.Descriptor) (st
 	users := r.usersOf(img.ID, d.Digest)
 	for _, u := range users {
 		if !r.force || u.Running {
-			return false, inUse(name, u)
+			return false, inUse(u)
 		}
 	}
 	if len(users) > 0 {
@@ -135,11 +134,11 @@ func (r *imageRemoval) part(d ocispec.Descriptor, left []ocispec.Descriptor) (st
 	return false, nil
 }
 
-func inUse(image string, u User) error {
+func inUse(u User) error {
 	if u.Running {
-		return fail(InUse, "stop it first", "image %s is in use: %s is running", image, u.Name)
+		return fail(InUse, "stop it first", "%s is running", u.Name)
 	}
-	return fail(InUse, "remove that first, or use force", "image %s is in use by %s", image, u.Name)
+	return fail(InUse, "remove that first, or give -f", "%s is made from it", u.Name)
 }
 
 func (r *imageRemoval) steps() []Removed {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -18,14 +19,11 @@ import (
 //
 // Errors: InUse while a process uses images.
 func (s *Store) Reset(ctx context.Context, keep []string, needs NeedsFunc) (err error) {
-	r, err := s.beginRemoval(ctx, needs)
+	r, err := s.beginReset(ctx, needs)
 	if err != nil {
-		return about(err, "reset store")
-	}
-	defer func() { err = errors.Join(err, r.end()) }()
-	if err := r.idle(); err != nil {
 		return about(err, "reset store "+s.dir)
 	}
+	defer func() { err = errors.Join(err, r.end()) }()
 	keep = append(slices.Clone(keep), "layers", "locks")
 	first := []string{ocispec.ImageIndexFile, ocispec.ImageLayoutFile} // without them there are no images
 	for _, entry := range entries(s.dir) {
@@ -40,6 +38,30 @@ func (s *Store) Reset(ctx context.Context, keep []string, needs NeedsFunc) (err 
 		}
 	}
 	return r.clear()
+}
+
+// resetPatience is how long a reset waits for processes whose containers have ended and that are about to end too.
+const resetPatience = 3 * time.Second
+
+// beginReset is beginRemoval of a store that nobody uses.
+func (s *Store) beginReset(ctx context.Context, needs NeedsFunc) (*removal, error) {
+	for late := time.Now().Add(resetPatience); ; {
+		r, err := s.beginRemoval(ctx, needs)
+		if err != nil {
+			return nil, err
+		}
+		if err = r.idle(); err == nil {
+			return r, nil
+		}
+		if err = errors.Join(err, r.end()); time.Now().After(late) {
+			return nil, err
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // idle refuses while somebody uses the store.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/filelock"
 )
 
 // Hold keeps a snapshot from being removed.
@@ -63,7 +65,7 @@ func (s *Store) tryHold(id string, how int) (*os.File, error) {
 		return nil, err
 	}
 	err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-	if err == nil && hasItsName(f) {
+	if err == nil && filelock.HasItsName(f) {
 		return f, nil
 	}
 	f.Close()
@@ -74,13 +76,4 @@ func (s *Store) tryHold(id string, how int) (*os.File, error) {
 		return nil, fail(InUse, "stop them first", "containers are made from snapshot %s", short(id))
 	}
 	return nil, coded(err, "lock %s", name)
-}
-
-func hasItsName(f *os.File) bool {
-	open, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(f.Name())
-	return err == nil && os.SameFile(open, named)
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/filelock"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
@@ -100,7 +101,7 @@ func tryCache(dir string, how int) (*os.File, error) {
 		return nil, fmt.Errorf("lock cache directory: %w", err)
 	}
 	err = unix.Flock(int(lock.Fd()), how)
-	if err == nil && hasItsName(lock) {
+	if err == nil && filelock.HasItsName(lock) {
 		return lock, nil
 	}
 	_ = lock.Close()
@@ -108,16 +109,6 @@ func tryCache(dir string, how int) (*os.File, error) {
 		return nil, fmt.Errorf("lock cache directory: %w", err)
 	}
 	return nil, nil
-}
-
-// hasItsName is false for the lock of a directory that was removed.
-func hasItsName(file *os.File) bool {
-	open, err := file.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(file.Name())
-	return err == nil && os.SameFile(open, named)
 }
 
 // fillCacheDir makes the directory if there is none, with the files of --mount=from.

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/aside"
 )
 
 // identity is what stat(2) tells of a file's content: as long as it is the same, so is the content.
@@ -160,27 +162,10 @@ func (h *hashes) save() {
 	_ = writeWhole(h.path, b.Bytes())
 }
 
-// writeWhole replaces a file: readers see the old or the new content.
+// writeWhole replaces a file, whose directory may be missing.
 func writeWhole(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	if closed := file.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(file.Name())
-	}
-	return err
+	return aside.Write(path, content)
 }
-
-// tempPrefix begins the names of files that are not complete.
-const tempPrefix = ".new-"

@@ -20,7 +20,7 @@ type Lock struct{ file *os.File }
 // tries again.
 func Take(file *os.File) (*Lock, error) {
 	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil && hasItsName(file) {
+	if err == nil && HasItsName(file) {
 		return &Lock{file}, nil
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -41,7 +41,8 @@ func Try(path string) (*Lock, error) {
 	return Take(file)
 }
 
-func hasItsName(file *os.File) bool {
+// HasItsName tells whether an open file is still what its name stands for: who locks what others remove looks afterwards.
+func HasItsName(file *os.File) bool {
 	open, err := file.Stat()
 	if err != nil {
 		return false

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/filelock"
 )
 
 // User is who has a volume: a container, or a program that made an ephemeral one.
@@ -190,7 +192,7 @@ func (v *Volume) lock(ctx context.Context, name string) (*os.File, error) {
 	}
 	for err == nil {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil && hasItsName(f) {
+		if err == nil && filelock.HasItsName(f) {
 			return f, nil
 		}
 		switch {
@@ -217,13 +219,4 @@ func pause(ctx context.Context) error {
 	case <-time.After(2 * time.Millisecond):
 		return nil
 	}
-}
-
-func hasItsName(f *os.File) bool {
-	open, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(f.Name())
-	return err == nil && os.SameFile(open, named)
 }
