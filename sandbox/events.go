@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -61,11 +60,11 @@ const (
 // Emit adds an event to the record in the store, which all programs of this user share. What else was done does not fail
 // because this does. A store that is gone is not made for it.
 func Emit(e Event) error {
-	dir, err := storeDir()
+	path, err := inStore("events.jsonl")
 	if err != nil {
 		return fmt.Errorf("record an event: %w", err)
 	}
-	err = (&eventFile{filepath.Join(dir, "events.jsonl"), eventsLimit}).emit(e)
+	err = (&eventFile{path, eventsLimit}).emit(e)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("record an event: %w", err)
 	}
@@ -76,9 +75,9 @@ func Emit(e Event) error {
 // or with an error. Lines of the record that are none, as after a crash of the machine, are skipped.
 func Events(ctx context.Context, spec EventsSpec) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		dir, err := storeDir()
+		path, err := inStore("events.jsonl")
 		if err == nil {
-			err = (&eventFile{filepath.Join(dir, "events.jsonl"), eventsLimit}).each(ctx, spec, func(e Event) bool { return yield(e, nil) })
+			err = (&eventFile{path, eventsLimit}).each(ctx, spec, func(e Event) bool { return yield(e, nil) })
 		}
 		if err != nil {
 			yield(Event{}, fmt.Errorf("read the record of events: %w", err))

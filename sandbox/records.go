@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -68,11 +67,7 @@ func (s *RecordState) Lost(why string, at time.Time) {
 
 // ContainersDir is the directory of the store for containers that are kept. It need not exist.
 func ContainersDir() (string, error) {
-	dir, err := storeDir()
-	if err != nil {
-		return "", Errorf(CodeBadConfig, "find the store: %v", err).WithRemedy("set BIVOUAC_HOME to a directory of your own")
-	}
-	return filepath.Join(dir, "containers"), nil
+	return inStore("containers")
 }
 
 // IsContainerID tells whether a text is a container's whole id.

@@ -40,6 +40,17 @@ func storeDir() (string, error) {
 	return filepath.Join(home, ".local", "share", "bivouac"), err
 }
 
+// inStore is the path of a name in the store.
+//
+// Errors: CodeBadConfig.
+func inStore(name string) (string, error) {
+	dir, err := storeDir()
+	if err != nil {
+		return "", Errorf(CodeBadConfig, "find the store: %v", err).WithRemedy("set BIVOUAC_HOME to a directory of your own")
+	}
+	return filepath.Join(dir, name), nil
+}
+
 // isOurs tells whether dir is a directory, and this user's.
 func isOurs(dir string) error {
 	st, err := os.Lstat(dir)

@@ -37,11 +37,7 @@ func (c *Client) ReclaimVolume(ctx context.Context, name string) (int64, error) 
 //
 // Errors: CodeBadConfig.
 func VolumesDir() (string, error) {
-	dir, err := storeDir()
-	if err != nil {
-		return "", Errorf(CodeBadConfig, "find the store: %v", err).WithRemedy("set BIVOUAC_HOME to a directory of your own")
-	}
-	return filepath.Join(dir, "volumes"), nil
+	return inStore("volumes")
 }
 
 // Volumes lists this user's volumes by name, with their users. It reads the store and needs no keeper. What cannot be read is

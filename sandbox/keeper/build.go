@@ -57,7 +57,8 @@ func (b *imageBuild) run(ctx context.Context, a *asker) (sandbox.ImageInfo, erro
 		return sandbox.ImageInfo{}, err
 	}
 	if !spec.Loose {
-		_ = sandbox.Emit(sandbox.Event{Type: sandbox.EventImage, Action: "build", ID: image.ID.String(), Attributes: map[string]string{"name": strings.Join(b.spec.Names, ",")}})
+		names := map[string]string{"name": strings.Join(b.spec.Names, ",")}
+		b.k.bulletin.emit(sandbox.Event{Type: sandbox.EventImage, Action: "build", ID: image.ID.String(), Attributes: names})
 	}
 	return imageInfo(image), nil
 }

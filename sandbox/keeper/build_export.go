@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/aside"
 	"github.com/bivouac-run/bivouac/rootfs/build"
 	"github.com/bivouac-run/bivouac/rootfs/overlay"
 	"github.com/bivouac-run/bivouac/sandbox"
@@ -73,20 +74,16 @@ func (b *imageBuild) write(ctx context.Context, e buildExport, image *rootfs.Ima
 }
 
 // toFile gives a file its name when it is complete.
-func (b *imageBuild) toFile(dest string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(dest), ".bivouac-*")
+func (b *imageBuild) toFile(dest string, write func(io.Writer) error) error {
+	f, err := aside.Create(dest)
 	if err != nil {
 		return sandbox.Errorf(sandbox.CodeInvalid, "write %s: %v", dest, err).WithRemedy("choose a directory that is there and is yours")
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil {
+	defer f.Discard()
+	if err := errors.Join(write(f), f.Chmod(0o644)); err != nil {
 		return fmt.Errorf("write %s: %w", dest, noSpace(err))
 	}
-	return os.Rename(f.Name(), dest)
+	return f.Keep()
 }
 
 func (b *imageBuild) epoch() *time.Time {

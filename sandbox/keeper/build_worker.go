@@ -39,7 +39,9 @@ func (w *buildWorker) Push(ctx context.Context, image *rootfs.Image, ref string,
 	if err != nil {
 		return err
 	}
-	_, err = w.k.store.PushImage(ctx, image, parsed, rootfs.PushOptions{PlainHTTP: w.spec.Get.PlainHTTP, CAFile: w.spec.Get.CAFile, Progress: events})
+	_, err = w.k.store.PushImage(ctx, image, parsed, rootfs.PushOptions{
+		PlainHTTP: w.spec.Get.PlainHTTP, CAFile: w.spec.Get.CAFile, Helper: w.asker.help, Progress: events,
+	})
 	return err
 }
 

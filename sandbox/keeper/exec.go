@@ -95,7 +95,7 @@ func (c *container) exec(spec *sandbox.ExecSpec, stdio []*os.File) (*session, er
 		return nil, err
 	}
 	if c.paused.Load() {
-		return nil, sandbox.Errorf(sandbox.CodeInvalid, "execute in container %s: it is paused", c.displayName()).WithRemedy("resume it first")
+		return nil, sandbox.Errorf(sandbox.CodeInvalid, "execute in container %q: it is paused", c.displayName()).WithRemedy("continue it: bivouac unpause %s", c.displayName())
 	}
 	x := &session{c: c, program: p, spec: spec}
 	if err := errors.Join(x.check(), checkStdio(spec.Terminal != nil, stdio)); err != nil {

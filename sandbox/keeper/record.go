@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/filelock"
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
@@ -179,20 +180,11 @@ func lockDirectory(dir string) (*os.File, error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, f.Close()
 	}
-	if err == nil && !isNamed(f, path) {
+	if err == nil && !filelock.HasItsName(f) {
 		err = fs.ErrNotExist // it was removed meanwhile
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock container: %w", err), f.Close())
 	}
 	return f, nil
-}
-
-func isNamed(f *os.File, path string) bool {
-	open, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(path)
-	return err == nil && os.SameFile(open, named)
 }

@@ -120,7 +120,7 @@ func (c *container) join(p *program, m *fs2.Manager) error {
 	c.pausing.Lock()
 	defer c.pausing.Unlock()
 	if c.paused.Load() { // by signals, which the cgroup's freezer would know nothing of
-		return sandbox.Errorf(sandbox.CodeInvalid, "limit a paused container that had no limits").WithRemedy("resume it first")
+		return sandbox.Errorf(sandbox.CodeInvalid, "limit a paused container that had no limits").WithRemedy("continue it: bivouac unpause %s", c.displayName())
 	}
 	if err := m.Apply(p.pid); err != nil {
 		return sandbox.Errorf(sandbox.CodeLimits, "make a cgroup: %v", err)
