@@ -223,18 +223,9 @@ func (f *buildFlags) setEpoch(s *sandbox.BuildSpec) error {
 	return nil
 }
 
-func (f *buildFlags) setLabels(s *sandbox.BuildSpec) error {
-	for _, text := range f.labels {
-		name, value, _ := strings.Cut(text, "=")
-		if name == "" {
-			return usageErrorf("--label %q: needs NAME=VALUE or NAME", text)
-		}
-		if s.Labels == nil {
-			s.Labels = map[string]string{}
-		}
-		s.Labels[name] = value
-	}
-	return nil
+func (f *buildFlags) setLabels(s *sandbox.BuildSpec) (err error) {
+	s.Labels, err = parseLabels(f.labels)
+	return err
 }
 
 func (f *buildFlags) setLimits(s *sandbox.BuildSpec) (err error) {

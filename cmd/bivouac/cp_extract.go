@@ -33,6 +33,7 @@ type extraction struct {
 	links   map[string]bool // symlinks that were made
 	dirs    []*tar.Header   // whose modes and times are set at the end, with Name as it is below root
 	foreign int             // files whose owners only root could give them
+	devices int             // device nodes of a directory, which are left out
 }
 
 // extract reads the stream and puts it where the target says: Docker's rules.
@@ -65,7 +66,7 @@ func (x *extraction) extract(stream io.Reader, target string) (err error) {
 	if _, err := io.Copy(io.Discard, stream); err != nil { // which tells how the stream ended
 		return err
 	}
-	x.tellForeign()
+	x.tellLost()
 	return x.finish()
 }
 
@@ -146,6 +147,10 @@ func (x *extraction) one(h *tar.Header, content io.Reader) error {
 	if x.archive && (h.Uid != 0 || h.Gid != 0) {
 		x.foreign++
 	}
+	if node := h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock; node && path.Clean(h.Name) != x.top {
+		x.devices++ // only root can make them, and the /dev of each running container has some
+		return nil
+	}
 	switch h.Typeflag {
 	case tar.TypeDir:
 		err = x.directory(name, h)
@@ -162,7 +167,7 @@ func (x *extraction) one(h *tar.Header, content io.Reader) error {
 	case tar.TypeFifo:
 		err = x.replace(name, func(aside string) error { return x.fifo(aside, h) })
 	default:
-		err = errors.New("an ordinary user cannot make device nodes")
+		err = sandbox.Errorf(sandbox.CodeUnsupported, "an ordinary user cannot make device nodes")
 	}
 	if err != nil {
 		return fmt.Errorf("copy to %s: %w", filepath.Join(x.root.Name(), name), withoutPath(err))
@@ -260,8 +265,12 @@ func (x *extraction) finish() error {
 	return nil
 }
 
-func (x *extraction) tellForeign() {
+// tellLost warns of what only root could have copied.
+func (x *extraction) tellLost() {
 	if x.foreign > 0 {
-		warn([]string{fmt.Sprintf("%d files belong to other users than root in the container; here only root could give them away, so they are yours", x.foreign)})
+		warn([]string{fmt.Sprintf("%s of other users than root in the container; here only root could give them away, so they are yours", countOf(x.foreign, "file"))})
+	}
+	if x.devices > 0 {
+		warn([]string{"left out " + countOf(x.devices, "device node") + ", which only root can make"})
 	}
 }

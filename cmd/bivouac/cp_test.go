@@ -162,7 +162,8 @@ func TestCopyOutStaysInside(t *testing.T) {
 		"link and dir":    {tarDir("src"), tarLink("src/l", "../own"), tarDir("src/l"), tarFile("src/l/victim", "x")},
 		"hard link":       {tarDir("src"), tarHard("src/h", "../victim"), tarFile("src/h", "x")},
 		"hard over link":  {tarDir("src"), tarLink("src/l", "../../victim"), tarHard("src/l/h", "src/l")},
-		"device":          {tarDir("src"), {tar.TypeChar, "src/null", "", 0o666}},
+		"device":          {{tar.TypeChar, "src", "", 0o666}},
+		"device as link":  {tarDir("src"), {tar.TypeChar, "src/null", "", 0o666}, tarHard("src/h", "src/null"), tarFile("src/h", "x")},
 		"similar name":    {tarDir("src"), tarFile("srcx/victim", "x")},
 		"dot dot as name": {tarDir("src"), tarDir("src/..")},
 	} {
@@ -181,6 +182,16 @@ func TestCopyOutStaysInside(t *testing.T) {
 				t.Errorf("%v; %s", err, got)
 			}
 		})
+	}
+}
+
+func TestCopyOutLeavesDevicesOut(t *testing.T) {
+	to := t.TempDir()
+	x := &extraction{name: "src"}
+	err := x.extract(tarStream(t, tarDir("src"), tarEntry{tar.TypeChar, "src/null", "", 0o666}, tarEntry{tar.TypeBlock, "src/sda", "", 0o600}, tarFile("src/f", "x")), to)
+	left, _ := os.ReadDir(filepath.Join(to, "src"))
+	if err != nil || x.devices != 2 || len(left) != 1 || left[0].Name() != "f" {
+		t.Error(err, x.devices, left)
 	}
 }
 

@@ -98,8 +98,9 @@ func codeOf(err error) sandbox.Code {
 
 func newExitCodesTopic() *cobra.Command {
 	var text strings.Builder
-	text.WriteString("\"bivouac run\" ends with the exit code of its program (128 and the signal's number if a signal killed it), or with\n" +
-		"124 if --timeout was reached, 125 if bivouac failed, 126 if the program cannot be executed and 127 if there is none.\n\n" +
+	text.WriteString("\"bivouac run\", exec, attach, test and try end with the exit code of their program (128 and the signal's number if a\n" +
+		"signal killed it), or with 124 if --timeout was reached, 125 if bivouac failed, 126 if the program cannot be executed\n" +
+		"and 127 if there is none.\n\n" +
 		"The other commands end with 0, or with what the error is:\n\n")
 	for _, c := range exitCodes {
 		fmt.Fprintf(&text, "  %3d  %-16s %s\n", c.exit, c.code, c.meaning)

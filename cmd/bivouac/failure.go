@@ -38,6 +38,9 @@ func usageErrorf(format string, args ...any) error {
 // asUsageError adds where to read how cmd is called, unless err says so. Cobra's own hints take more than one line.
 func asUsageError(cmd *cobra.Command, err error) error {
 	text, _, _ := strings.Cut(err.Error(), "\n")
+	if before, why, found := strings.Cut(text, ": strconv."); found { // the flag's value, again, and Go's own words
+		text = before + why[strings.LastIndex(why, ": "):]
+	}
 	if usage := (*usageError)(nil); errors.As(err, &usage) || strings.Contains(text, "--help") {
 		return &usageError{text}
 	}

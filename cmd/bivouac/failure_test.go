@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
@@ -26,5 +28,14 @@ func TestForEachGoesOn(t *testing.T) {
 		if exit := conclude(&stderr, "rm", err); exit != want.exit || stderr.String() != want.stderr || strings.Join(seen, " ") != names {
 			t.Errorf("%s: %d, %q, did %q", names, exit, stderr.String(), seen)
 		}
+	}
+}
+
+func TestUsageErrorSaysWhyOnce(t *testing.T) {
+	cmd := &cobra.Command{Use: "stop"}
+	cmd.Flags().Int("time", 0, "")
+	err := asUsageError(cmd, cmd.ParseFlags([]string{"--time", "x"}))
+	if want := `invalid argument "x" for "--time" flag: invalid syntax; see "stop --help"`; err.Error() != want {
+		t.Errorf("%q, want %q", err, want)
 	}
 }

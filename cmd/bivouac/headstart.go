@@ -5,8 +5,8 @@ import "C"
 
 import (
 	"os"
-	"path/filepath"
 
+	"github.com/bivouac-run/bivouac/rootfs/aside"
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/userns"
 )
@@ -37,14 +37,7 @@ func remember(m userns.Mapping) {
 	if contains(file, text) {
 		return
 	}
-	aside, err := os.CreateTemp(filepath.Dir(file), "idmap-")
-	if err != nil {
-		return
-	}
-	_, err = aside.WriteString(text)
-	if closed := aside.Close(); err != nil || closed != nil || os.Rename(aside.Name(), file) != nil {
-		_ = os.Remove(aside.Name())
-	}
+	_ = aside.Write(file, []byte(text)) // without it the next start is only slower
 }
 
 // contains reads only what may be the text: the store may have anything in its place.

@@ -118,7 +118,7 @@ func (f *imagesFlags) rows(list []rootfs.Summary, now time.Time) []imageRow {
 	for i, s := range list {
 		rows[i] = imageRow{
 			ID: shortID(s.ID), Repository: printable(s.Repository), Tag: printable(s.Tag), Digest: s.Digest.String(),
-			CreatedSince: "N/A", CreatedAt: "N/A", Size: units.HumanSizeWithPrecision(float64(s.Size), 3),
+			CreatedSince: "N/A", CreatedAt: "N/A", Size: humanSize(s.Size),
 			Platform: printable(s.Platform), Name: printable(s.Name),
 		}
 		if f.noTrunc {

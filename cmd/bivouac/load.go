@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/opencontainers/go-digest"
@@ -82,12 +83,27 @@ func loadedLine(image sandbox.ImageInfo) string {
 // openInput opens a file, or standard input for "" and "-". Nobody types an archive.
 func openInput(path, doing string) (*os.File, error) {
 	if path != "" && path != "-" {
-		return os.Open(path)
+		return openFile(path, doing)
 	}
 	if isTerminal(os.Stdin) {
 		return nil, usageErrorf("%s from a terminal: give a file, or redirect the input", doing)
 	}
 	return os.Stdin, nil
+}
+
+// openFile opens a file that the command line names.
+//
+// Errors: CodeNotFound; CodeInvalid for one that may not be read.
+func openFile(path, doing string) (*os.File, error) {
+	file, err := os.Open(path)
+	if err == nil {
+		return file, nil
+	}
+	code := sandbox.CodeInvalid
+	if errors.Is(err, fs.ErrNotExist) {
+		code = sandbox.CodeNotFound
+	}
+	return nil, sandbox.Errorf(code, "%s: %v", doing, err).WithRemedy("check the path")
 }
 
 func inputName(path string) string {

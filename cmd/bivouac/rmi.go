@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -40,14 +41,25 @@ func removeImages(ctx context.Context, out io.Writer, r sandbox.RemoveImagesRequ
 	if err != nil {
 		return err
 	}
-	removed, err := client.RemoveImages(ctx, r)
+	err = forEach(os.Stderr, r.Images, func(image string) error {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		removed, err := client.RemoveImages(ctx, sandbox.RemoveImagesRequest{Images: []string{image}, Force: r.Force})
+		return errors.Join(tellRemoved(out, removed), err)
+	})
+	return errors.Join(err, client.Close())
+}
+
+func tellRemoved(out io.Writer, removed []sandbox.RemovedImage) error {
 	for _, step := range removed {
 		line := "Untagged: " + step.Untagged
 		if step.Deleted != "" {
 			line = "Deleted: " + step.Deleted
 		}
-		_, printed := fmt.Fprintln(out, printable(line))
-		err = errors.Join(err, printed)
+		if _, err := fmt.Fprintln(out, printable(line)); err != nil {
+			return err
+		}
 	}
-	return errors.Join(err, client.Close())
+	return nil
 }

@@ -194,18 +194,9 @@ func (f *runFlags) setEnv(s *sandbox.Spec) error {
 	return nil
 }
 
-func (f *runFlags) setLabels(s *sandbox.Spec) error {
-	for _, text := range f.labels {
-		name, value, _ := strings.Cut(text, "=")
-		if name == "" {
-			return fmt.Errorf("--label %q: needs NAME=VALUE or NAME", text)
-		}
-		if s.Labels == nil {
-			s.Labels = map[string]string{}
-		}
-		s.Labels[name] = value
-	}
-	return nil
+func (f *runFlags) setLabels(s *sandbox.Spec) (err error) {
+	s.Labels, err = parseLabels(f.labels)
+	return err
 }
 
 func (f *runFlags) setUlimits(s *sandbox.Spec) error {

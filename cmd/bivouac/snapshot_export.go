@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/bivouac-run/bivouac/rootfs/aside"
 )
 
 func newSnapshotExportCommand() *cobra.Command {
@@ -49,19 +48,14 @@ func exportSnapshot(ctx context.Context, out io.Writer, client snapshots, snapsh
 }
 
 // writeAside gives a file its name when all of it is there. It is for its owner alone.
-func writeAside(file string, content io.Reader) (err error) {
-	aside, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-")
+func writeAside(file string, content io.Reader) error {
+	f, err := aside.Create(file)
+	if err == nil {
+		defer f.Discard()
+		_, err = io.Copy(f, content)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(aside.Name())
-		}
-	}()
-	_, err = io.Copy(aside, content)
-	if err = errors.Join(err, aside.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	return os.Rename(aside.Name(), file)
+	return f.Keep()
 }

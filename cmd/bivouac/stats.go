@@ -251,7 +251,7 @@ func (u *usage) row(noTrunc bool) statsRow {
 	}
 	memory := cmp.Or(u.now.Memory, u.now.PSS)
 	pair := func(a, b int64) string {
-		return units.HumanSizeWithPrecision(float64(a), 3) + " / " + units.HumanSizeWithPrecision(float64(b), 3)
+		return humanSize(a) + " / " + humanSize(b)
 	}
 	return statsRow{
 		Container: id, Name: u.status.Name, ID: id, CPUPerc: percent(u.processors()), PIDs: strconv.Itoa(u.now.Threads),

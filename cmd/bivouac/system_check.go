@@ -56,15 +56,15 @@ func tellCheck(w io.Writer, found *sandbox.StoreCheck, repair bool) error {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(w, "%d checked, %d problems, %d repaired\n", found.Checked, len(found.Problems), len(found.Problems)-left); err != nil {
+	if _, err := fmt.Fprintf(w, "%d checked, %s, %d repaired\n", found.Checked, countOf(len(found.Problems), "problem"), len(found.Problems)-left); err != nil {
 		return err
 	}
 	if left == 0 {
 		return nil
 	}
-	err := sandbox.Errorf(sandbox.CodeInternal, "%d problems are left in the store", left)
+	err := sandbox.Errorf(sandbox.CodeInternal, "the store has %s left", countOf(left, "problem"))
 	if !repair {
-		err = err.WithRemedy("mend them: bivouac system check --repair")
+		err = err.WithRemedy("mend the store: bivouac system check --repair")
 	}
 	return err
 }

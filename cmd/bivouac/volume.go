@@ -58,16 +58,3 @@ func completeVolumes(cmd *cobra.Command, args []string, toComplete string) ([]st
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
-
-// parseLabels reads the values of a flag --label.
-func parseLabels(texts []string) (map[string]string, error) {
-	labels := map[string]string{}
-	for _, text := range texts {
-		name, value, _ := strings.Cut(text, "=")
-		if name == "" {
-			return nil, usageErrorf("read --label %q: needs NAME=VALUE or NAME", text)
-		}
-		labels[name] = value
-	}
-	return labels, nil
-}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 
-	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/bivouac-run/bivouac/sandbox"
@@ -110,6 +109,6 @@ func writePruned(w io.Writer, title string, removed []string, bytes int64, faile
 	if failed != nil {
 		return failed
 	}
-	_, err := fmt.Fprintf(w, "Total reclaimed space: %s\n", units.HumanSizeWithPrecision(float64(bytes), 4))
+	_, err := fmt.Fprintf(w, "Total reclaimed space: %s\n", humanSize(bytes))
 	return err
 }
