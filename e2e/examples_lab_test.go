@@ -119,8 +119,8 @@ func (l *exampleLab) setUp(env *testscript.Env) error {
 	for name, value := range map[string]string{
 		"PATH": l.bin + ":" + os.Getenv("PATH"), "HOME": env.WorkDir, "BIVOUAC_HOME": filepath.Join(env.WorkDir, ".store"),
 		"XDG_RUNTIME_DIR": runtime, "CONTAINERS_REGISTRIES_CONF": l.conf, "BIVOUAC_CRIU": os.Getenv("BIVOUAC_CRIU"),
-		"GOCACHE": filepath.Join(cache, "go-build"), "KIND": os.Getenv("BIVOUAC_E2E_USER_KIND"),
-		"CA": os.Getenv("BIVOUAC_E2E_CA"), "PROXY": l.proxy,
+		"GOCACHE": filepath.Join(cache, "go-build"),
+		"CA":      os.Getenv("BIVOUAC_E2E_CA"), "PROXY": l.proxy,
 	} {
 		env.Setenv(name, value)
 	}
