@@ -420,7 +420,7 @@ var _ = Describe("pause", func() {
 			Expect(ct.Pause(ctx)).To(Succeed())
 			Expect(busyBelow(keeperPID())).To(BeEmpty())
 			_, err = ct.Exec(ctx, shell("true"), sandbox.Streams{})
-			Expect(err).To(MatchError(ContainSubstring("is paused; resume it")))
+			Expect(err).To(MatchError(ContainSubstring("is paused; continue it")))
 			time.Sleep(20 * time.Millisecond)
 			Expect(busyBelow(keeperPID())).To(BeEmpty())
 			Expect(ct.Resume(ctx)).To(Succeed())

@@ -104,7 +104,7 @@ var _ = Describe("the store", func() {
 		Expect(oneLine(d.try("rmi", image("busybox:latest")), 58)).To(ContainSubstring("container kept is running"))
 		Expect(oneLine(d.try("rmi", "-f", image("busybox:latest")), 58)).To(ContainSubstring("container kept is running"))
 		d.do("stop", "-t", "0", "kept")
-		Expect(oneLine(d.try("rmi", image("busybox:latest")), 58)).To(ContainSubstring("in use by container kept"))
+		Expect(oneLine(d.try("rmi", image("busybox:latest")), 58)).To(ContainSubstring("container kept is made from it"))
 		Expect(d.do("rmi", "-f", image("busybox:latest"))).To(Equal("Untagged: " + image("busybox:latest")))
 		d.do("image", "prune", "-a", "-f")
 		d.do("start", "kept")

@@ -268,7 +268,7 @@ var _ = Describe("the verbs of containers", func() {
 		out := GinkgoT().TempDir()
 		session = c.run("cp", "-a", "own:/tmp/theirs", out)
 		Expect(session).To(gexec.Exit(0))
-		Expect(string(session.Err.Contents())).To(HavePrefix("bivouac: warning: 1 files belong to other users"))
+		Expect(string(session.Err.Contents())).To(HavePrefix("bivouac: warning: 1 file of other users"))
 		c.succeed("cp", "-a", filepath.Join(out, "theirs"), "own:/tmp/mine")
 		session = c.run("cp", "own:/tmp/mine", "-")
 		h, err = tar.NewReader(bytes.NewReader(session.Out.Contents())).Next()
