@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/bivouac-run/bivouac/rootfs/aside"
 )
 
 // writeFile replaces a file below the store: readers see the old or the new content, also after a power failure.
@@ -23,7 +25,7 @@ func (s *Store) writeFile(name string, content []byte) error {
 	if err := s.rename(file.Name(), s.path(name)); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(s.path(name)))
+	return aside.SyncDir(filepath.Dir(s.path(name)))
 }
 
 func writeSynced(file *os.File, content []byte) error {
@@ -49,12 +51,4 @@ func (s *Store) rename(from, to string) error {
 	}
 	step("renamed")
 	return nil
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

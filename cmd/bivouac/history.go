@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
@@ -77,7 +76,7 @@ func (f *historyFlags) rows(steps []rootfs.Step, id digest.Digest, now time.Time
 			rows[i].Size = humanSize(s.Size)
 		}
 		if !s.Created.IsZero() {
-			rows[i].CreatedSince = units.HumanDuration(now.Sub(s.Created)) + " ago"
+			rows[i].CreatedSince = ago(s.Created, now)
 			rows[i].CreatedAt = s.Created.Local().Format(time.RFC3339)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
@@ -125,8 +124,8 @@ func (f *imagesFlags) rows(list []rootfs.Summary, now time.Time) []imageRow {
 			rows[i].ID = s.ID.String()
 		}
 		if !s.Created.IsZero() {
-			rows[i].CreatedSince = units.HumanDuration(now.Sub(s.Created)) + " ago"
-			rows[i].CreatedAt = s.Created.Local().Format("2006-01-02 15:04:05 -0700 MST")
+			rows[i].CreatedSince = ago(s.Created, now)
+			rows[i].CreatedAt = createdAt(s.Created)
 		}
 	}
 	return rows

@@ -39,7 +39,7 @@ func (f *psFlags) rows(list []sandbox.Record, now time.Time) []containerRow {
 	for i, r := range list {
 		rows[i] = containerRow{
 			ID: r.ID[:min(12, len(r.ID))], Image: imageName(r.Image.Name), Command: quotedCommand(r.Args, 20),
-			CreatedAt: createdAt(r.Created), RunningFor: units.HumanDuration(now.Sub(r.Created)) + " ago",
+			CreatedAt: createdAt(r.Created), RunningFor: ago(r.Created, now),
 			Status: describeStatus(r.Status, now), State: string(r.State), Ports: describePorts(r.Status), Names: r.Name,
 			Labels: describeLabels(r.Labels), Mounts: strings.Join(mountNames(&r, f.noTrunc), ","), LocalVolumes: strconv.Itoa(len(r.Volumes)),
 			Networks: string(networkOf(&r)), labels: r.Labels,
@@ -53,6 +53,9 @@ func (f *psFlags) rows(list []sandbox.Record, now time.Time) []containerRow {
 
 // createdAt is a time as Docker's listings have it.
 func createdAt(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 -0700 MST") }
+
+// ago is how long before now a time was, as Docker's listings have it.
+func ago(t, now time.Time) string { return units.HumanDuration(now.Sub(t)) + " ago" }
 
 // imageName is the name that people use: without Docker Hub's, which nobody writes.
 func imageName(full string) string {

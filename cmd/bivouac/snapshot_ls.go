@@ -6,7 +6,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/bivouac-run/bivouac/sandbox"
@@ -84,5 +83,5 @@ func describeTime(t, now time.Time) (since, at string) {
 	if t.IsZero() {
 		return "never", "never"
 	}
-	return units.HumanDuration(now.Sub(t)) + " ago", t.Local().Format("2006-01-02 15:04:05 -0700 MST")
+	return ago(t, now), createdAt(t)
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
-
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
@@ -95,5 +93,5 @@ func agoOf(t time.Time) string {
 	if t.IsZero() {
 		return "N/A"
 	}
-	return units.HumanDuration(time.Since(t)) + " ago"
+	return ago(t, time.Now())
 }

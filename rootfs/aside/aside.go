@@ -3,6 +3,7 @@
 package aside
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 )
@@ -53,4 +54,13 @@ func Write(path string, content []byte) error {
 		return err
 	}
 	return f.Keep()
+}
+
+// SyncDir flushes a directory's names to the disk.
+func SyncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

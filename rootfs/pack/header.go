@@ -6,10 +6,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// ownerXattr is described in package unpack.
-const ownerXattr = "user.rootlesscontainers"
+	"github.com/bivouac-run/bivouac/rootfs/unpack"
+)
 
 // header has all but type and content.
 func (p *packer) header(name string, st *unix.Stat_t, attrs attributes) *tar.Header {
@@ -19,7 +18,7 @@ func (p *packer) header(name string, st *unix.Stat_t, attrs attributes) *tar.Hea
 		p.report.Xattrs.Add(name)
 	}
 	if p.o.Single {
-		h.Uid, h.Gid = parseOwner(attrs[ownerXattr])
+		h.Uid, h.Gid = parseOwner(attrs[unpack.OwnerXattr])
 	}
 	return h
 }

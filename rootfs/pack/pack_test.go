@@ -135,7 +135,7 @@ func TestOwners(t *testing.T) {
 		name := filepath.Join(d, "x")
 		check(t, os.WriteFile(name, nil, 0o644))
 		if mode == nstest.Single {
-			check(t, unix.Setxattr(name, ownerXattr, []byte{8, 0xe8, 7, 16, 5}, 0))
+			check(t, unix.Setxattr(name, unpack.OwnerXattr, []byte{8, 0xe8, 7, 16, 5}, 0))
 		} else {
 			check(t, os.Chown(name, 1000, 5))
 		}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
 // Attributes of overlayfs, as it reads them when mounted with "userxattr" (Linux 5.11).
@@ -61,14 +63,11 @@ func (a attributes) records() map[string]string {
 }
 
 // welcome is what package unpack lets an image bring, and a PAX record can hold.
-func welcome(attr string) bool {
-	return attr == "security.capability" || strings.HasPrefix(attr, "user.") &&
-		!strings.HasPrefix(attr, overlayPrefix) && attr != ownerXattr && !strings.Contains(attr, "=")
-}
+func welcome(attr string) bool { return unpack.Welcome(attr) && !strings.Contains(attr, "=") }
 
 // readAttributes returns those of an open file; a file system without attributes has none.
 func readAttributes(fd int) (attributes, error) {
-	names, err := grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	names, err := unpack.Grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
 	if errors.Is(err, unix.ENOTSUP) || names == "" {
 		return nil, nil
 	}
@@ -77,10 +76,10 @@ func readAttributes(fd int) (attributes, error) {
 	}
 	a := attributes{}
 	for attr := range strings.SplitSeq(strings.TrimSuffix(names, "\x00"), "\x00") {
-		if attr != ownerXattr && !strings.HasPrefix(attr, overlayPrefix) && !welcome(attr) {
+		if attr != unpack.OwnerXattr && !strings.HasPrefix(attr, overlayPrefix) && !welcome(attr) {
 			continue
 		}
-		value, err := grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, attr, b) })
+		value, err := unpack.Grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, attr, b) })
 		if errors.Is(err, unix.ENODATA) {
 			continue
 		}
@@ -90,23 +89,4 @@ func readAttributes(fd int) (attributes, error) {
 		a[attr] = value
 	}
 	return a, nil
-}
-
-// grown calls get, which says how much there is, with a buffer that is enough, also if there is more a moment later.
-func grown(get func([]byte) (int, error)) (string, error) {
-	for {
-		size, err := get(nil)
-		if err != nil || size == 0 {
-			return "", err
-		}
-		b := make([]byte, size)
-		n, err := get(b)
-		if errors.Is(err, unix.ERANGE) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		return string(b[:n]), nil
-	}
 }

@@ -91,9 +91,9 @@ func attributes(t testing.TB, p string, st unix.Stat_t) (f []string) {
 	t.Helper()
 	attrs := attrsOf(t, p)
 	uid, gid := int(st.Uid), int(st.Gid)
-	if v, ok := attrs[ownerXattr]; ok {
+	if v, ok := attrs[OwnerXattr]; ok {
 		uid, gid = recorded(t, []byte(v))
-		delete(attrs, ownerXattr)
+		delete(attrs, OwnerXattr)
 	}
 	if uid != 0 || gid != 0 {
 		f = append(f, fmt.Sprintf("owner=%d:%d", uid, gid))

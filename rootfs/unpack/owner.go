@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownerXattr holds the owner that a file has in the container if only one id
+// OwnerXattr holds the owner that a file has in the container if only one id
 // is mapped: a protobuf message with uid as field 1 and gid as field 2, both
 // varints, 0 left out (https://github.com/rootless-containers/proto).
-const ownerXattr = "user.rootlesscontainers"
+const OwnerXattr = "user.rootlesscontainers"
 
 // overflowID is the kernel's id for "somebody else".
 const overflowID = 65534
@@ -46,13 +46,13 @@ func (x *extractor) ownAt(parent *dir, base, name string, h *tar.Header) error {
 
 func recordOwner(fd, uid, gid int) error {
 	if uid != 0 || gid != 0 {
-		return setOwnXattr(fd, ownerXattr, string(ownerMessage(uid, gid)))
+		return setOwnXattr(fd, OwnerXattr, string(ownerMessage(uid, gid)))
 	}
-	err := unix.Fremovexattr(fd, ownerXattr)
+	err := unix.Fremovexattr(fd, OwnerXattr)
 	if errors.Is(err, unix.ENODATA) || noXattrs(err) {
 		return nil
 	}
-	return wrap("remove attribute "+ownerXattr, err)
+	return wrap("remove attribute "+OwnerXattr, err)
 }
 
 func ownerMessage(uid, gid int) []byte {

@@ -206,7 +206,7 @@ func (m metadata) set(fd int) error {
 // imageAttrs are the attributes of a file that are the image's, and that of its
 // owner.
 func imageAttrs(fd int) (map[string]string, error) {
-	names, err := grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	names, err := Grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
 	if noXattrs(err) {
 		return nil, nil
 	}
@@ -215,28 +215,14 @@ func imageAttrs(fd int) (map[string]string, error) {
 	}
 	attrs := map[string]string{}
 	for attr := range strings.SplitSeq(names, "\x00") {
-		if attr != ownerXattr && !welcome(attr) {
+		if attr != OwnerXattr && !Welcome(attr) {
 			continue
 		}
-		value, err := grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, attr, b) })
+		value, err := Grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, attr, b) })
 		if err != nil {
 			return nil, wrap("read attribute "+attr, err)
 		}
 		attrs[attr] = value
 	}
 	return attrs, nil
-}
-
-// grown calls get, which says how much there is, with a buffer that is enough.
-func grown(get func([]byte) (int, error)) (string, error) {
-	size, err := get(nil)
-	if err != nil || size == 0 {
-		return "", err
-	}
-	b := make([]byte, size)
-	n, err := get(b)
-	if err != nil {
-		return "", err
-	}
-	return string(b[:n]), nil
 }

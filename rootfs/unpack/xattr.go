@@ -33,7 +33,7 @@ func xattrs(h *tar.Header) iter.Seq2[string, string] {
 func (x *extractor) setXattrs(fd int, name string, h *tar.Header) error {
 	for attr, value := range xattrs(h) {
 		err := error(unix.EPERM)
-		if welcome(attr) {
+		if Welcome(attr) {
 			err = unix.Fsetxattr(fd, attr, []byte(value), 0)
 		}
 		if refused(fd, err) {
@@ -45,13 +45,13 @@ func (x *extractor) setXattrs(fd int, name string, h *tar.Header) error {
 	return nil
 }
 
-// welcome tells which attributes an image may bring: those of programs, but
+// Welcome tells which attributes an image may bring and a layer of a container's files takes along: those of programs, but
 // for overlayfs's and ours, and file capabilities. Others belong to the
 // security modules and users of the machine that made the image, or like
 // default ACLs would change files made later.
-func welcome(attr string) bool {
+func Welcome(attr string) bool {
 	return attr == "security.capability" ||
-		strings.HasPrefix(attr, "user.") && !strings.HasPrefix(attr, "user.overlay.") && attr != ownerXattr
+		strings.HasPrefix(attr, "user.") && !strings.HasPrefix(attr, "user.overlay.") && attr != OwnerXattr
 }
 
 // refusals are the errors of the file system or the kernel for an attribute that it does not take.
@@ -105,4 +105,24 @@ func fileSystem(fd int) string {
 		return name
 	}
 	return fmt.Sprintf("%#x", st.Type)
+}
+
+// Grown returns what get fills a buffer with. Get is a call like flistxattr(2), which says how much there is if the buffer is
+// nil; there may be more a moment later.
+func Grown(get func([]byte) (int, error)) (string, error) {
+	for {
+		size, err := get(nil)
+		if err != nil || size == 0 {
+			return "", err
+		}
+		b := make([]byte, size)
+		n, err := get(b)
+		if errors.Is(err, unix.ERANGE) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return string(b[:n]), nil
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/aside"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
@@ -90,7 +91,7 @@ func (s *Store) make(v *Volume, user *User) (_ *Use, err error) {
 		return nil, errors.Join(err, unpack.Remove(draft))
 	}
 	step("named")
-	return use, syncDir(s.dir)
+	return use, aside.SyncDir(s.dir)
 }
 
 func (s *Store) draft(v *Volume, dir string, user *User) (*Use, error) {
@@ -128,14 +129,6 @@ func writeSynced(name string, text []byte) error {
 	}
 	_, err = f.Write(text)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // randomHex returns 64 hexadecimal digits.

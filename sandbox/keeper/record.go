@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/aside"
 	"github.com/bivouac-run/bivouac/rootfs/filelock"
 	"github.com/bivouac-run/bivouac/sandbox"
 )
@@ -146,15 +147,7 @@ func replaceFile(path string, text []byte, synced bool) (err error) {
 	if err := os.Rename(draft, path); err != nil || !synced {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return aside.SyncDir(filepath.Dir(path))
 }
 
 // close gives the lock up.

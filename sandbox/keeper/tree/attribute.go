@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bivouac-run/bivouac/userns/emulate"
+	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
 // location leads to a file from this process: attributes cannot be had through a handle without rights.
@@ -27,7 +27,7 @@ func (l location) attribute(attr string) (string, error) {
 	if l.handle {
 		get = unix.Getxattr
 	}
-	return grown(func(b []byte) (int, error) { return get(l.path, attr, b) })
+	return unpack.Grown(func(b []byte) (int, error) { return get(l.path, attr, b) })
 }
 
 // attributes returns those that an archive may hold.
@@ -36,7 +36,7 @@ func (l location) attributes() (map[string]string, error) {
 	if l.handle {
 		listing = unix.Listxattr
 	}
-	names, err := grown(func(b []byte) (int, error) { return listing(l.path, b) })
+	names, err := unpack.Grown(func(b []byte) (int, error) { return listing(l.path, b) })
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
@@ -45,7 +45,7 @@ func (l location) attributes() (map[string]string, error) {
 	}
 	attrs := map[string]string{}
 	for attr := range strings.SplitSeq(names, "\x00") {
-		if !welcome(attr) {
+		if !unpack.Welcome(attr) {
 			continue
 		}
 		if value, err := l.attribute(attr); err == nil { // otherwise it is gone
@@ -53,29 +53,6 @@ func (l location) attributes() (map[string]string, error) {
 		}
 	}
 	return attrs, nil
-}
-
-// grown calls get, which says how much there is, with a buffer that is enough.
-func grown(get func([]byte) (int, error)) (string, error) {
-	for {
-		size, err := get(nil)
-		if err != nil || size == 0 {
-			return "", err
-		}
-		b := make([]byte, size)
-		n, err := get(b)
-		if errors.Is(err, unix.ERANGE) { // it grew meanwhile
-			continue
-		}
-		return string(b[:max(n, 0)]), err
-	}
-}
-
-// welcome tells which attributes go into archives and are taken from them: those of programs, but for overlayfs's and
-// ours, and file capabilities.
-func welcome(attr string) bool {
-	return attr == "security.capability" ||
-		strings.HasPrefix(attr, "user.") && !strings.HasPrefix(attr, "user.overlay.") && attr != emulate.XattrName
 }
 
 // carriesAttributes tells whether files of a kind may have user attributes: xattr(7).

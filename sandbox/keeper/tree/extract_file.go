@@ -18,6 +18,7 @@ import (
 	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/unpack"
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/userns/emulate"
 )
@@ -188,7 +189,7 @@ func (x *extraction) describe(f *os.File, h *tar.Header) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(h.PAXRecords)) {
 		attr, ok := strings.CutPrefix(key, paxAttribute)
-		if !ok || !welcome(attr) {
+		if !ok || !unpack.Welcome(attr) {
 			continue
 		}
 		if err := unix.Fsetxattr(int(f.Fd()), attr, []byte(h.PAXRecords[key]), 0); err != nil {
