@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -87,11 +88,17 @@ func (r *removal) usersOf(id, manifest digest.Digest) (users []User) {
 	}
 	prefix := "use " + id.String() + " "
 	for key := range r.noted {
-		if container, ok := strings.CutPrefix(key, prefix); ok {
+		if container, ok := strings.CutPrefix(key, prefix); ok && !r.onRecord(container) {
 			users = append(users, User{Name: "container " + container[:min(12, len(container))], Container: container, Running: true, Image: id})
 		}
 	}
 	return users
+}
+
+// onRecord tells whether the users name the container: they know whether it runs, while its note stays for as long as its files
+// are mounted.
+func (r *removal) onRecord(container string) bool {
+	return slices.ContainsFunc(r.needs.Users, func(u User) bool { return u.Container == container })
 }
 
 // collect takes out all blobs and layers that nobody needs.

@@ -156,6 +156,10 @@ func TestUseKeepsAnImage(t *testing.T) {
 		if _, err := remove(t, s, "a", true, nobody); !errors.Is(err, InUse) || !strings.Contains(err.Error(), "container 111111111111 is running") {
 			t.Error(err)
 		}
+		_, err = remove(t, s, "a", false, neededBy(User{Name: "container x", Container: strings.Repeat("1", 64), Image: a.ID}))
+		if !errors.Is(err, InUse) || !strings.Contains(err.Error(), "container x is made from it") {
+			t.Errorf("a note counts more than the record: %v", err)
+		}
 		release()
 		if _, err := remove(t, s, "a", false, nobody); err != nil {
 			t.Error(err)

@@ -44,7 +44,7 @@ type container struct {
 	// mounted are the mounts of the root file system, in their order.
 	mounted []string
 	host    *hostRecord // with host:
-	unuse   func()      // takes the note back that the image is mounted, nil before there is one
+	use     imageUse
 	volumes containerVolumes
 	record  *record // of a container that is kept, otherwise nil
 	opened  bool    // it was there before this keeper
@@ -72,6 +72,7 @@ type container struct {
 	life     context.Context // until it is to be discarded
 	endLife  context.CancelFunc
 	released sync.Once
+	copies   sync.RWMutex // held for reading while files are copied, for writing to give them up
 
 	dropAnonymous atomic.Bool // its removal takes its anonymous volumes with it
 
@@ -259,9 +260,7 @@ func (c *container) displayName() string { return firstOf(c.givenName(), c.id[:1
 func (c *container) release() (err error) {
 	c.released.Do(func() {
 		err = c.unmount()
-		if c.unuse != nil {
-			c.unuse()
-		}
+		c.unuseImage()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.name.Unlock()

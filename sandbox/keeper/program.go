@@ -61,6 +61,9 @@ func (c *container) beginAlone(stdio []*os.File) (*program, error) {
 	}
 	c.settle()
 	c.exited = nil
+	if err := c.useImage(); err != nil {
+		return nil, err
+	}
 	began, before := time.Now(), c.stateOnRecord()
 	if err := c.prepareStart(began); err != nil {
 		c.startFailed(before, err)
@@ -150,6 +153,9 @@ func (c *container) await(p *program, exited <-chan error) {
 	c.awaitOutput()
 	c.emitVolumes("unmount")
 	pause, again := c.recordEnd(p)
+	if !again {
+		c.unuseImage()
+	}
 	close(p.ended)
 	c.afterEnd(p, pause, again)
 }

@@ -3,6 +3,7 @@ package keeper
 import (
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 
@@ -77,8 +78,29 @@ func (k *keeper) allSnapshots() ([]sandbox.Snapshot, error) {
 	return all, nil
 }
 
-// useImage notes that the container has its image mounted, until it is released.
+// imageUse is the note of a container that its image is in use.
+type imageUse struct {
+	mu      sync.Mutex
+	release func() // nil without a note
+}
+
+// useImage notes that the container needs its image, until its program ends: who knows of that end may remove the image, though
+// it is mounted for a while yet. What is mounted has notes of its own; of containers that are kept the record counts.
 func (c *container) useImage() (err error) {
-	c.unuse, err = c.k.store.Use(c.image, c.id)
+	c.use.mu.Lock()
+	defer c.use.mu.Unlock()
+	if c.use.release == nil {
+		c.use.release, err = c.k.store.Use(c.image, c.id)
+	}
 	return err
+}
+
+// unuseImage takes the note back, if there is one.
+func (c *container) unuseImage() {
+	c.use.mu.Lock()
+	defer c.use.mu.Unlock()
+	if c.use.release != nil {
+		c.use.release()
+		c.use.release = nil
+	}
 }
