@@ -22,6 +22,9 @@ func TestChangeConfig(t *testing.T) {
 		{`{"WorkingDir":"/a"}`, []string{`WORKDIR b`, `USER x`, `STOPSIGNAL INT`}, `{"StopSignal":"INT","User":"x","WorkingDir":"/a/b"}`},
 		{``, []string{`VOLUME /a /b`, `SHELL ["/bin/bash"]`, `CMD x`}, `{"Cmd":["/bin/bash","x"],"Shell":["/bin/bash"],"Volumes":{"/a":{},"/b":{}}}`},
 		{``, []string{`ONBUILD RUN x`}, `{"OnBuild":["RUN x"]}`},
+		{`{"Env":["A","B=2"],"X":1}`, []string{`ENV A=1`, `EXPOSE 8080:80/UDP $A $NONE`}, `{"Env":["A=1","B=2"],"ExposedPorts":{"1/tcp":{},"80/udp":{}},"X":1}`},
+		{`{"Healthcheck":{"Test":["CMD","x"],"Other":1}}`, []string{`USER 1`}, `{"Healthcheck":{"Test":["CMD","x"],"Other":1},"User":"1"}`},
+		{`null`, []string{`CMD []`}, `{}`},
 		{``, []string{`HEALTHCHECK NONE`}, `{"Healthcheck":{"Test":["NONE"]}}`},
 	} {
 		got, err := ChangeConfig(json.RawMessage(c.config), c.changes)
@@ -32,7 +35,7 @@ func TestChangeConfig(t *testing.T) {
 }
 
 func TestChangeConfigRefuses(t *testing.T) {
-	for _, change := range []string{"", "RUN x", "FROM a", "COPY a b", "nonsense", "EXPOSE 0", "EXPOSE 1-0", "EXPOSE 80x", "CMD a\nCMD b", "ENV a", "USER"} {
+	for _, change := range []string{"", "RUN x", "FROM a", "COPY a b", "nonsense", "STOPSIGNAL x", `VOLUME "$NONE"`, "MAINTAINER x", "ARG a", "EXPOSE 1-0", "EXPOSE 80x", "CMD a\nCMD b", "ENV a", "USER"} {
 		if _, err := ChangeConfig(nil, []string{change}); !errors.Is(err, BadChange) {
 			t.Errorf("%q: %v", change, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -95,12 +96,12 @@ func (s *Store) blobFault(d digest.Digest) (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return err.Error(), nil
+		return "it cannot be read: " + plainly(err), nil
 	}
 	defer file.Close()
 	verifier := d.Verifier()
 	if _, err := io.Copy(verifier, file); err != nil {
-		return fmt.Sprintf("it cannot be read: %v", err), nil
+		return "it cannot be read: " + plainly(err), nil
 	}
 	if !verifier.Verified() {
 		return "its content does not have the digest that it is called by", nil
@@ -128,8 +129,7 @@ func (c *checker) images() error {
 func (c *checker) image(entry ocispec.Descriptor) error {
 	manifest, img, err := c.store.read(entry)
 	if err != nil {
-		return c.found("image", imageName(entry), fmt.Sprintf("its manifest or configuration is missing or damaged: %v", err),
-			func() error { return c.forget(entry) })
+		return c.found("image", imageName(entry), c.store.imageFault(entry, manifest, err), func() error { return c.forget(entry) })
 	}
 	lacks, unpacked := 0, true
 	for i, id := range img.Config.RootFS.DiffIDs {
@@ -149,6 +149,26 @@ func (c *checker) image(entry ocispec.Descriptor) error {
 		return c.found("image", imageName(entry), fmt.Sprintf("blobs of its layers are missing (%d), so that it can be run but not pushed or saved; pull it again", lacks), nil)
 	}
 	return nil
+}
+
+// imageFault says why an image could not be read, as far as it was.
+func (s *Store) imageFault(entry ocispec.Descriptor, manifest ocispec.Manifest, err error) string {
+	what, d := "manifest", entry.Digest
+	if manifest.Config.Digest != "" {
+		what, d = "configuration", manifest.Config.Digest
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("its %s is missing: blob %s", what, d)
+	}
+	return fmt.Sprintf("its %s is damaged or cannot be read: %s", what, plainly(err))
+}
+
+// plainly is an error without what the system was asked: the reader knows which thing it is about.
+func plainly(err error) string {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
 }
 
 func (c *checker) unpackImage(entry ocispec.Descriptor) error {

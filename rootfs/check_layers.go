@@ -75,6 +75,9 @@ func (c *checker) layer(l placed, blob ocispec.Descriptor) error {
 // layerFault compares an unpacked layer with what its blob unpacks to.
 func (c *checker) layerFault(l placed, info layerInfo, blob ocispec.Descriptor) (string, error) {
 	got, err := c.sumOf(filepath.Join(l.dir, "diff"))
+	if _, gone := os.Lstat(filepath.Join(l.dir, "diff")); errors.Is(gone, os.ErrNotExist) {
+		return "its files are missing", nil
+	}
 	if err != nil {
 		return fmt.Sprintf("its files cannot be read: %v", err), c.ctx.Err()
 	}

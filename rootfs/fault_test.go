@@ -264,12 +264,8 @@ func TestPullReplacesDamagedBlob(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := s.blobPath(manifest.Layers[0].Digest)
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content[1000] ^= 1
-	if err := errors.Join(os.WriteFile(path, content, 0o600), removeIfThere(filepath.Dir(img.Layers[0]))); err != nil {
+	flip(t, path)
+	if err := removeIfThere(filepath.Dir(img.Layers[0])); err != nil {
 		t.Fatal(err)
 	}
 	pullNow(t, s, name, PullOptions{})

@@ -96,6 +96,7 @@ func TestImportLayerRefuses(t *testing.T) {
 		{"no tar", []byte(strings.Repeat("hello ", 1000)), BadArchive}, {"cut", plain[:100000], BadArchive},
 		{"cut gzip", gzipped(t, plain)[:100000], BadArchive}, {"bad xz", []byte(xzMagic + strings.Repeat("x", 100)), BadArchive},
 		{"bad bzip2", []byte(bzip2Magic + "9" + strings.Repeat("x", 100)), BadArchive}, {"outside", tree{"file ../x y"}.tar(t), BadArchive},
+		{"long name", tree{"file " + strings.Repeat("n", 256) + " y"}.tar(t), BadArchive},
 	} {
 		s := openStore(t)
 		if l, err := s.ImportLayer(context.Background(), bytes.NewReader(c.archive)); !errors.Is(err, c.code) || strings.Contains(err.Error(), "\n") {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -158,28 +159,40 @@ func (l *layer) extract(ctx context.Context, r io.Reader, dir string) (unpack.Re
 	return report, nil
 }
 
-// describe writes layer.json.
-func (l *layer) describe(dir string, report unpack.Report) error {
-	info := layerInfo{Size: report.Bytes, Entries: report.Entries, Implied: report.Implied, Notes: report.Notes(),
+// infoOf is what layer.json says of an unpacked layer.
+func infoOf(report unpack.Report) layerInfo {
+	return layerInfo{Size: report.Bytes, Entries: report.Entries, Implied: report.Implied, Notes: report.Notes(),
 		Reowned: report.Reowned.Count > 0}
-	content, err := json.Marshal(info)
-	if err != nil {
-		return err
-	}
+}
+
+// describe writes layer.json, and tells of its notes.
+func (l *layer) describe(dir string, report unpack.Report) error {
+	info := infoOf(report)
 	for _, note := range info.Notes {
 		l.report.send(Event{Layer: l.d.Digest, Kind: Note, Text: note})
 	}
 	defer step("layer described")
-	return l.store.full(os.WriteFile(filepath.Join(dir, "layer.json"), content, 0o644))
+	return l.store.writeLayerInfo(dir, info)
 }
 
-// publish gives an unpacked layer its final name. What has it is of no use: it was unpacked with other options.
-func (l *layer) publish() error {
-	step("layer about to be named")
-	if err := removeIfThere(l.store.layerPath(l.diffID)); err != nil {
+func (s *Store) writeLayerInfo(dir string, info layerInfo) error {
+	content, err := json.Marshal(info)
+	if err != nil {
 		return err
 	}
-	return l.store.rename(l.store.layerTemp(l.diffID), l.store.layerPath(l.diffID))
+	return s.full(os.WriteFile(filepath.Join(dir, "layer.json"), content, 0o644))
+}
+
+// publish gives an unpacked layer its final name.
+func (l *layer) publish() error { return l.store.nameLayer(l.store.layerTemp(l.diffID), l.diffID) }
+
+// nameLayer gives an unpacked layer its final name. What has it is of no use: it was unpacked with other options.
+func (s *Store) nameLayer(dir string, diffID digest.Digest) error {
+	step("layer about to be named")
+	if err := removeIfThere(s.layerPath(diffID)); err != nil {
+		return err
+	}
+	return s.rename(dir, s.layerPath(diffID))
 }
 
 // named says which layer a failure is about, and what kind of failure it is.
@@ -199,6 +212,7 @@ func (s *Store) unpacking(err error) error {
 		{errors.Is(err, unpack.ErrTooLarge), TooLarge},
 		{errors.Is(err, unpack.ErrEscape), BadArchive},
 		{errors.Is(err, unpack.ErrArchive), BadArchive},
+		{errors.Is(err, syscall.ENAMETOOLONG), BadArchive},
 		{errors.As(err, &unmapped), UnmappedID},
 		{errors.Is(err, BadArchive), BadArchive},
 	} {

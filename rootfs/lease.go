@@ -152,17 +152,11 @@ const notesPatience = time.Minute
 func (s *Store) lockNotes(ctx context.Context, how int) (*os.File, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, notesPatience, errors.New("another process has the lock"))
 	defer cancel()
-	for {
-		dir, err := s.tryNotes(how)
-		if err != nil || dir != nil {
-			return dir, err
-		}
-		select {
-		case <-time.After(time.Millisecond):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("lock the notes of store %s: %w", s.dir, context.Cause(ctx))
-		}
+	dir, err := filelock.Wait(ctx, func() (*os.File, error) { return s.tryNotes(how) })
+	if err != nil {
+		return nil, fmt.Errorf("lock the notes of store %s: %w", s.dir, err)
 	}
+	return dir, nil
 }
 
 // tryNotes returns nil if somebody else has the lock, or has just removed the directory.
@@ -171,17 +165,14 @@ func (s *Store) tryNotes(how int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(dir.Fd()), how|unix.LOCK_NB)
-	if err == nil && filelock.HasItsName(dir) {
+	got, err := filelock.Flock(dir, how)
+	if got {
 		return dir, nil
 	}
-	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
+	if errors.Is(err, filelock.ErrGone) {
 		err = nil
 	}
-	if err = errors.Join(err, dir.Close()); err != nil {
-		return nil, fmt.Errorf("lock the notes of store %s: %w", s.dir, err)
-	}
-	return nil, nil
+	return nil, errors.Join(err, dir.Close())
 }
 
 func (s *Store) openNotes() (*os.File, error) {

@@ -1,11 +1,9 @@
 package rootfs
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,7 +12,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/bivouac-run/bivouac/rootfs/filelock"
 	"github.com/bivouac-run/bivouac/rootfs/pack"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
@@ -76,103 +73,50 @@ func (s *Store) UseLayer(l Layer) (dir string, ok bool, err error) {
 	return s.lowerDir(l.DiffID), unpacked && s.hasBlob(l.Descriptor), nil
 }
 
-func (s *Store) createLayer(ctx context.Context, o NewLayer) (_ Layer, err error) {
-	if s.ids.Key == "" {
-		return Layer{}, fmt.Errorf("bug: store %s was opened for reading only", s.dir)
-	}
-	if err := s.prepare(ctx); err != nil {
-		return Layer{}, err
-	}
-	d, err := s.newDraft(ctx)
-	if err != nil {
-		return Layer{}, err
-	}
-	defer func() { err = errors.Join(err, d.discard()) }()
-	report, err := d.pack(ctx, o)
-	if err != nil {
-		return Layer{}, err
-	}
-	made := Layer{Descriptor: d.blob, DiffID: d.diffID, Size: report.Bytes, Empty: report.Entries == 0}
-	if made.Empty {
-		return made, nil
-	}
-	return made, d.publish(ctx, o, report)
-}
-
-// draft is a layer that is being made.
-type draft struct {
-	store  *Store
-	lock   *filelock.Lock
-	dir    string // below layers/MAP/tmp; a sweep removes it unless it is locked
-	blob   ocispec.Descriptor
-	diffID digest.Digest
-}
-
-// draftBlob is the name of the blob in the draft's directory.
-const draftBlob = "blob"
-
-func (s *Store) newDraft(ctx context.Context) (*draft, error) {
-	if err := s.closeLayers(); err != nil {
-		return nil, err
-	}
-	name := "new-" + rand.Text()
-	lock, err := s.lock(ctx, s.layerLock(name), nil)
-	if err != nil {
-		return nil, err
-	}
-	d := &draft{store: s, lock: lock, dir: s.path("layers", s.ids.Key, "tmp", name)}
-	if err := os.MkdirAll(d.dir, 0o755); err != nil {
-		return nil, errors.Join(s.full(err), d.discard())
-	}
-	step("draft made")
-	return d, nil
-}
-
-func (d *draft) discard() error {
-	defer d.lock.Unlock()
-	return removeIfThere(d.dir)
+func (s *Store) createLayer(ctx context.Context, o NewLayer) (Layer, error) {
+	return s.draftLayer(ctx, func(d *draft) (Layer, error) {
+		report, err := d.pack(ctx, o)
+		if err != nil {
+			return Layer{}, err
+		}
+		made := Layer{Descriptor: d.blob, DiffID: d.diffID, Size: report.Bytes, Empty: report.Entries == 0}
+		if made.Empty {
+			return made, nil
+		}
+		upper := ""
+		if o.Take {
+			upper = o.Upper
+		}
+		return made, d.publish(ctx, upper, layerInfo{Size: report.Bytes, Entries: report.Entries, Notes: report.Notes()})
+	})
 }
 
 // pack writes the blob, and unless the directory is taken, unpacks it at the same time.
 func (d *draft) pack(ctx context.Context, o NewLayer) (report pack.Report, err error) {
-	file, err := os.OpenFile(filepath.Join(d.dir, draftBlob), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return report, err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	media := o.Media
-	if media == "" {
-		media = ocispec.MediaTypeImageLayerGzip
-	}
-	w, err := newBlobWriter(file, media)
-	if err != nil {
-		return report, err
-	}
-	if report, err = d.packTo(ctx, w, o); err != nil {
-		return report, err
-	}
-	d.blob, d.diffID = w.sums(media)
-	return report, nil
+	err = d.writeBlob(cmp.Or(o.Media, ocispec.MediaTypeImageLayerGzip), func(w io.Writer) (err error) {
+		report, err = d.packTo(ctx, w, o)
+		return err
+	})
+	return report, err
 }
 
-func (d *draft) packTo(ctx context.Context, w *blobWriter, o NewLayer) (report pack.Report, err error) {
+func (d *draft) packTo(ctx context.Context, to io.Writer, o NewLayer) (report pack.Report, err error) {
 	options := pack.Options{Single: d.store.ids.Single, Omit: o.Omit, Lower: o.Lower, Adopt: o.Take}
 	if o.Latest != nil {
 		options.Latest = *o.Latest
 	}
-	var to io.Writer = w
 	var copied *copying
 	if !o.Take {
 		if copied, err = d.startCopy(ctx); err != nil {
-			return report, errors.Join(err, w.Close())
+			return report, err
 		}
-		to = io.MultiWriter(w, copied)
+		to = io.MultiWriter(to, copied)
 	}
 	report, err = pack.Layer(ctx, to, o.Upper, options)
 	if copied != nil {
 		err = errors.Join(err, copied.end(err))
 	}
-	return report, errors.Join(err, w.Close())
+	return report, err
 }
 
 // copying unpacks what is written to it.
@@ -183,7 +127,7 @@ type copying struct {
 }
 
 func (d *draft) startCopy(ctx context.Context) (*copying, error) {
-	diff := filepath.Join(d.dir, "diff")
+	diff := filepath.Join(d.dir, draftDiff)
 	if err := os.Mkdir(diff, 0o755); err != nil {
 		return nil, err
 	}
@@ -208,64 +152,3 @@ func (c *copying) end(failure error) error {
 	}
 	return nil
 }
-
-// publish gives blob and layer their names.
-func (d *draft) publish(ctx context.Context, o NewLayer, report pack.Report) error {
-	if err := d.store.hold(blobKey(d.blob.Digest), layerKey(d.diffID)); err != nil {
-		return err
-	}
-	if err := d.publishBlob(ctx); err != nil {
-		return err
-	}
-	lock, err := d.store.lock(ctx, d.store.layerLock(fileName(d.diffID)), nil)
-	if err != nil {
-		return err
-	}
-	defer lock.Unlock()
-	if info, ok := d.store.readLayer(d.diffID); ok && !info.Reowned {
-		return nil
-	}
-	if o.Take {
-		if err := d.take(o.Upper); err != nil {
-			return err
-		}
-	}
-	return d.publishLayer(report)
-}
-
-func (d *draft) publishBlob(ctx context.Context) error {
-	lock, err := d.store.lock(ctx, "blob-"+fileName(d.blob.Digest), nil)
-	if err != nil {
-		return err
-	}
-	defer lock.Unlock()
-	if d.store.hasBlob(d.blob) {
-		return nil
-	}
-	return d.store.rename(filepath.Join(d.dir, draftBlob), d.store.blobPath(d.blob.Digest))
-}
-
-// take renames the upper directory, whose permissions a lower one needs too.
-func (d *draft) take(upper string) error {
-	return os.Rename(upper, filepath.Join(d.dir, "diff"))
-}
-
-func (d *draft) publishLayer(report pack.Report) error {
-	content, err := json.Marshal(layerInfo{Size: report.Bytes, Entries: report.Entries, Notes: report.Notes()})
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(d.dir, "layer.json"), content, 0o644); err != nil {
-		return err
-	}
-	if err := ignoreNotExist(os.Remove(filepath.Join(d.dir, draftBlob))); err != nil {
-		return err
-	}
-	step("layer about to be named")
-	if err := removeIfThere(d.store.layerPath(d.diffID)); err != nil {
-		return err
-	}
-	return d.store.rename(d.dir, d.store.layerPath(d.diffID))
-}
-
-func ignoreNotExist(err error) error { return ignore(err, os.ErrNotExist) }

@@ -1,11 +1,15 @@
 package rootfs
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -133,4 +137,30 @@ func TestCreateImageRefuses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFullDiskIsToldOnce has no room for the blob: closing the compressor fails for the same reason as writing to it.
+func TestFullDiskIsToldOnce(t *testing.T) {
+	s := openStore(t)
+	upper := t.TempDir()
+	noise := make([]byte, 4<<20)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(upper, "noise"), noise, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	d := &draft{store: s}
+	err = d.compress(full, ocispec.MediaTypeImageLayerGzip, func(w io.Writer) error {
+		_, err := d.packTo(t.Context(), w, NewLayer{Upper: upper, Take: true})
+		return err
+	})
+	if !errors.Is(err, syscall.ENOSPC) || strings.Count(err.Error(), "no space") != 1 {
+		t.Errorf("packing gives %v", err)
+	}
 }

@@ -55,7 +55,16 @@ func (s *Store) push(ctx context.Context, ref Reference, o PushOptions) (Pushed,
 	if err != nil {
 		return Pushed{}, err
 	}
-	c, err := s.contentOf(entry, o.Platform != "")
+	pushed, err := s.send(ctx, ref, entry, o.Platform != "", o)
+	if err != nil {
+		return Pushed{}, err
+	}
+	return pushed, s.markPushed(ctx, entry, pushed.Digest)
+}
+
+// send pushes what an entry of the index means, or with single its own manifest alone.
+func (s *Store) send(ctx context.Context, ref Reference, entry ocispec.Descriptor, single bool, o PushOptions) (Pushed, error) {
+	c, err := s.contentOf(entry, single)
 	if err != nil {
 		return Pushed{}, err
 	}
@@ -67,7 +76,7 @@ func (s *Store) push(ctx context.Context, ref Reference, o PushOptions) (Pushed,
 	if err := p.push(ctx, c); err != nil {
 		return Pushed{}, err
 	}
-	return p.pushed(c, entry), s.markPushed(ctx, entry, c.root.Digest)
+	return p.pushed(c, entry), nil
 }
 
 // Names lists the names that the store has of a repository, which is what ref says before its tag: by what it is called there.

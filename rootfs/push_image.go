@@ -21,18 +21,5 @@ func (s *Store) pushImage(ctx context.Context, image *Image, ref Reference, o Pu
 	if ref.Transport != Registry || ref.Digest != "" {
 		return Pushed{}, fail(BadReference, "write NAME[:TAG]", "an image is pushed to a name and a tag")
 	}
-	entry := ocispec.Descriptor{Digest: image.Digest}
-	c, err := s.contentOf(entry, true)
-	if err != nil {
-		return Pushed{}, err
-	}
-	p, err := newPusher(s, ref, o)
-	if err != nil {
-		return Pushed{}, err
-	}
-	defer p.net.close()
-	if err := p.push(ctx, c); err != nil {
-		return Pushed{}, err
-	}
-	return Pushed{Reference: ref, Digest: c.root.Digest, Size: c.root.Size, ID: image.ID}, nil
+	return s.send(ctx, ref, ocispec.Descriptor{Digest: image.Digest}, true, o)
 }

@@ -370,14 +370,7 @@ func TestPushRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := s.blobPath(manifest.Layers[0].Digest)
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content[10] ^= 1
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	flip(t, path)
 	to := newServer(t)
 	if _, err := pushTag(t, s, pulled.Name, to.host()+"/y:1", PushOptions{}); !errors.Is(err, DigestMismatch) {
 		t.Errorf("damaged blob: %v", err)

@@ -381,6 +381,11 @@ func TestCheckFindsAndRepairs(t *testing.T) {
 				if len(problems) == 0 || problems[0].Kind != c.kind || problems[0].Repaired {
 					t.Errorf("found %+v", problems)
 				}
+				for _, p := range problems { // in plain words, not the system's
+					if strings.Contains(p.Text, "no such file") || strings.Contains(p.Text, s.dir) {
+						t.Errorf("it says %q", p.Text)
+					}
+				}
 				_, problems, err = s.Check(t.Context(), true, nobody, nil)
 				must(t, err)
 				for _, p := range problems {
@@ -418,6 +423,8 @@ var checkCases = []checkCase{
 		must(t, os.Remove(filepath.Join(filepath.Dir(img.Layers[0]), "layer.json")))
 	}},
 	{"missing configuration", "image", 0, func(t *testing.T, s *Store, img *Image) { must(t, os.Remove(s.blobPath(img.ID))) }},
+	{"missing manifest", "image", 0, func(t *testing.T, s *Store, img *Image) { must(t, os.Remove(s.blobPath(img.Digest))) }},
+	{"no files", "layer", 0, func(t *testing.T, _ *Store, img *Image) { must(t, os.RemoveAll(img.Layers[0])) }},
 	{"garbage index", "image", 0, func(t *testing.T, s *Store, _ *Image) {
 		must(t, os.WriteFile(s.path("index.json"), []byte("{"), 0o644))
 	}},

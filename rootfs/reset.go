@@ -11,6 +11,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/bivouac-run/bivouac/rootfs/filelock"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
@@ -45,23 +46,23 @@ const resetPatience = 3 * time.Second
 
 // beginReset is beginRemoval of a store that nobody uses.
 func (s *Store) beginReset(ctx context.Context, needs NeedsFunc) (*removal, error) {
-	for late := time.Now().Add(resetPatience); ; {
+	var busy error
+	patience, cancel := context.WithTimeout(ctx, resetPatience)
+	defer cancel()
+	r, err := filelock.Wait(patience, func() (*removal, error) {
 		r, err := s.beginRemoval(ctx, needs)
 		if err != nil {
 			return nil, err
 		}
-		if err = r.idle(); err == nil {
+		if busy = r.idle(); busy == nil {
 			return r, nil
 		}
-		if err = errors.Join(err, r.end()); time.Now().After(late) {
-			return nil, err
-		}
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		return nil, r.end()
+	})
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = busy
 	}
+	return r, err
 }
 
 // idle refuses while somebody uses the store.

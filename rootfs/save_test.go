@@ -164,14 +164,7 @@ func TestSaveErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := s.blobPath(manifest.Layers[0].Digest)
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content[5] ^= 1
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	flip(t, path)
 	if err := s.Save(context.Background(), io.Discard, SaveOptions{Images: []string{"one:1"}}); !errors.Is(err, DigestMismatch) {
 		t.Errorf("damaged: %v", err)
 	}

@@ -9,16 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // Attributes of overlayfs that a lower layer needs, as it reads them when mounted with "userxattr" (Linux 5.11). Others
 // speak of one mount's upper directory. What starts with escaped is a program's own, written through a mount (Linux 6.7).
-const (
-	overlayPrefix     = "user.overlay."
-	opaqueAttribute   = overlayPrefix + "opaque"
-	whiteoutAttribute = overlayPrefix + "whiteout"
-	escapedPrefix     = overlayPrefix + "overlay."
-)
+const escapedPrefix = handle.OverlayPrefix + "overlay."
 
 // welcome are the attributes beyond user.* that files keep.
 var welcome = []string{"security.capability", "system.posix_acl_access", "system.posix_acl_default"}
@@ -31,48 +27,19 @@ func goes(name string, layer bool) bool {
 	switch {
 	case slices.Contains(welcome, name):
 		return true
-	case layer && strings.HasPrefix(name, overlayPrefix):
-		return name == opaqueAttribute || name == whiteoutAttribute || strings.HasPrefix(name, escapedPrefix)
+	case layer && strings.HasPrefix(name, handle.OverlayPrefix):
+		return name == handle.Opaque || name == handle.Whiteout || strings.HasPrefix(name, escapedPrefix)
 	}
 	return strings.HasPrefix(name, "user.")
 }
 
 // attributesOf reads those of an open file or directory that go with it.
 func attributesOf(fd int, layer bool) (attrs []attribute, err error) {
-	listed, err := grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
-	if errors.Is(err, unix.ENOTSUP) || err == nil && len(listed) == 0 {
-		return nil, nil
+	found, err := handle.Attributes(fd, func(name string) bool { return goes(name, layer) })
+	for name, value := range found {
+		attrs = append(attrs, attribute{name, value})
 	}
-	if err != nil {
-		return nil, wrap("list attributes", err)
-	}
-	for name := range strings.SplitSeq(string(listed), "\x00") {
-		if !goes(name, layer) {
-			continue
-		}
-		value, err := grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })
-		if errors.Is(err, unix.ENODATA) { // gone meanwhile
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read attribute %q: %w", name, err)
-		}
-		attrs = append(attrs, attribute{name, string(value)})
-	}
-	return attrs, nil
-}
-
-// grown calls get, which fails with ERANGE for a buffer that is too small, with one that is enough.
-func grown(get func([]byte) (int, error)) ([]byte, error) {
-	var small [256]byte
-	b := small[:]
-	for {
-		n, err := get(b)
-		if !errors.Is(err, unix.ERANGE) || len(b) > 1<<20 {
-			return slices.Clone(b[:max(n, 0)]), err
-		}
-		b = make([]byte, 8*len(b))
-	}
+	return attrs, err
 }
 
 // set gives the attribute to an open file. What belongs to the kernel's security or ACLs may be refused: then the file is

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // CopyOptions say how a tree is copied.
@@ -77,7 +79,7 @@ func (c *copier) directory(src int, name string) (below []string, err error) {
 	}
 	defer unix.Close(dst)
 	d := pair{src, dst, name}
-	for batch, err := range names(src) {
+	for batch, err := range handle.Names(src) {
 		if err != nil {
 			return nil, coded(err, "%q: list", name)
 		}
@@ -228,15 +230,15 @@ func readLink(fd int) (string, error) {
 	return string(target[:n]), nil
 }
 
-func (c *copier) regular(d pair, base string, handle int, st *status, n *node, made func()) error {
-	src, err := reopen(handle)
+func (c *copier) regular(d pair, base string, opened int, st *status, n *node, made func()) error {
+	src, err := reopen(opened)
 	if err != nil {
 		return wrap("open", err)
 	}
 	defer unix.Close(src)
 	dst := -1
 	err = place(d.dst, base, c.o.Merge, func() error {
-		dst, err = openat(d.dst, base, createFlags, 0o600)
+		dst, err = handle.Open(d.dst, base, createFlags, 0o600)
 		return wrap("create", err)
 	})
 	if err != nil {

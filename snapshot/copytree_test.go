@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
@@ -41,10 +42,10 @@ func owned(mode nstest.Mode, t testing.TB) []string {
 func copyTree(t testing.TB, to, from string, o CopyOptions) (Stats, error) {
 	t.Helper()
 	check(t, os.MkdirAll(to, 0o755))
-	dst, err := openDirectory(to)
+	dst, err := handle.OpenDir(to)
 	check(t, err)
 	defer dst.Close()
-	fd, err := openat(unix.AT_FDCWD, from, unix.O_PATH|unix.O_DIRECTORY, 0)
+	fd, err := handle.Open(unix.AT_FDCWD, from, unix.O_PATH|unix.O_DIRECTORY, 0)
 	check(t, err)
 	src := os.NewFile(uintptr(fd), from)
 	defer src.Close()
@@ -138,12 +139,12 @@ func TestCopyKeepsHoles(t *testing.T) {
 
 func TestCopyOfAVeryDeepTree(t *testing.T) {
 	from := t.TempDir()
-	fd, err := openat(unix.AT_FDCWD, from, openDirFlags, 0)
+	fd, err := handle.Open(unix.AT_FDCWD, from, handle.DirFlags, 0)
 	check(t, err)
 	name := strings.Repeat("d", 200)
 	for range 60 { // 12 kB: more than the kernel takes at once
 		check(t, unix.Mkdirat(fd, name, 0o755))
-		next, err := openat(fd, name, openDirFlags, 0)
+		next, err := handle.Open(fd, name, handle.DirFlags, 0)
 		check(t, err, unix.Close(fd))
 		fd = next
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // Export writes the snapshot, with all layers that it refers to, as a tar stream that Import reads. It is held meanwhile,
@@ -88,7 +90,7 @@ func (e *exporter) entry(h *tar.Header, content io.Reader) error {
 
 // tree writes a directory and all that is in it.
 func (e *exporter) tree(dir, prefix string, layer bool) error {
-	root, err := openDirectory(dir)
+	root, err := handle.OpenDir(dir)
 	if err != nil {
 		return err
 	}
@@ -140,7 +142,7 @@ func (t *treeExporter) directory(name string) error {
 // content writes what is in a directory, but for directories, which are left for later.
 func (t *treeExporter) content(fd int, name string) error {
 	var all, below []string
-	for batch, err := range names(fd) {
+	for batch, err := range handle.Names(fd) {
 		if err != nil {
 			return err
 		}
@@ -216,8 +218,8 @@ func (t *treeExporter) unopened(fd int, st *status, name string) (err error) {
 	return t.entry(h, nil)
 }
 
-func (t *treeExporter) regular(handle int, st *status, name string) error {
-	fd, err := reopen(handle)
+func (t *treeExporter) regular(opened int, st *status, name string) error {
+	fd, err := reopen(opened)
 	if err != nil {
 		return err
 	}

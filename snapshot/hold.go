@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -42,19 +43,25 @@ func (h *Hold) Release() {
 	}
 }
 
-// hold locks a snapshot, for containers that are made from it or for its removal.
+// hold locks a snapshot, for containers that are made from it or for its removal. Whoever wants to share waits for those who
+// only look, and for a removal to come to its end.
 //
 // Errors: NotFound, InUse.
 func (s *Store) hold(id string, how int) (*os.File, error) {
-	for start := time.Now(); ; time.Sleep(shortPause) {
+	inUse := fail(InUse, "stop them first", "containers are made from snapshot %s", short(id))
+	if how != unix.LOCK_SH {
 		f, err := s.tryHold(id, how)
-		// Whoever wants to share waits for those who only look, and for a removal to come to its end.
-		if err == nil || how != unix.LOCK_SH || !errors.Is(err, InUse) || time.Since(start) > maxWait {
-			return f, err
+		if f == nil && err == nil {
+			err = inUse
 		}
+		return f, err
 	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), maxWait, inUse)
+	defer cancel()
+	return filelock.Wait(ctx, func() (*os.File, error) { return s.tryHold(id, how) })
 }
 
+// tryHold returns nil if somebody else has the snapshot.
 func (s *Store) tryHold(id string, how int) (*os.File, error) {
 	name := filepath.Join(s.snapshotDir(id), usedName)
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
@@ -64,16 +71,13 @@ func (s *Store) tryHold(id string, how int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-	if err == nil && filelock.HasItsName(f) {
+	got, err := filelock.Flock(f, how)
+	if got {
 		return f, nil
 	}
 	f.Close()
-	switch {
-	case err == nil:
+	if errors.Is(err, filelock.ErrGone) {
 		return nil, notFound(id)
-	case errors.Is(err, unix.EWOULDBLOCK):
-		return nil, fail(InUse, "stop them first", "containers are made from snapshot %s", short(id))
 	}
-	return nil, coded(err, "lock %s", name)
+	return nil, coded(err, "hold snapshot %s", short(id))
 }

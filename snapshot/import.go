@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // ImportOptions say how a snapshot is taken in.
@@ -237,7 +238,7 @@ func (im *importer) next(prefix string) error {
 	if err != nil {
 		return err
 	}
-	root, err := openDirectory(dir)
+	root, err := handle.OpenDir(dir)
 	if err != nil {
 		return err
 	}

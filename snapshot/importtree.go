@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // treeImporter takes in one tree of an archive. Entries come in the order in which Export writes them: so a directory is
@@ -213,7 +215,7 @@ func (t *treeImporter) link(base string, h *tar.Header) error {
 }
 
 func (t *treeImporter) regular(base string, h *tar.Header, n *node) error {
-	fd, err := openat(t.parent, base, createFlags, 0o600)
+	fd, err := handle.Open(t.parent, base, createFlags, 0o600)
 	if err != nil {
 		return wrap("create", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // TestMain is also the main function of the processes that tests start: see child.
@@ -148,7 +150,7 @@ func describe(t testing.TB, b *strings.Builder, name string, st *unix.Stat_t) {
 		fmt.Fprintf(b, " %d %s", st.Size, digest(content)[:16])
 	}
 	if k := st.Mode & unix.S_IFMT; k == unix.S_IFREG || k == unix.S_IFDIR {
-		fd, err := openat(unix.AT_FDCWD, name, unix.O_RDONLY, 0)
+		fd, err := handle.Open(unix.AT_FDCWD, name, unix.O_RDONLY, 0)
 		check(t, err)
 		defer unix.Close(fd)
 		attrs, err := attributesOf(fd, false)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // createFlags make a file of that name and open no other.
@@ -109,12 +110,12 @@ func whiteout(dir int, name string) error {
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSYS) {
 		return wrap("make whiteout", err)
 	}
-	fd, err := openat(dir, name, createFlags, 0o600)
+	fd, err := handle.Open(dir, name, createFlags, 0o600)
 	if err != nil {
 		return wrap("make whiteout", err)
 	}
 	defer unix.Close(fd)
-	return errors.Join(attribute{whiteoutAttribute, "y"}.set(fd), attribute{opaqueAttribute, "x"}.set(dir))
+	return errors.Join(attribute{handle.Whiteout, "y"}.set(fd), attribute{handle.Opaque, "x"}.set(dir))
 }
 
 // place makes room for name in a directory by taking a file away, not a directory or mount point, and calls make again.

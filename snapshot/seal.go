@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // sealed is a tree that nobody is to change.
@@ -26,7 +28,7 @@ type sealed struct {
 // seal looks at all files of a tree. In the top directory the names in without are left out, and its own times too if
 // there are any.
 func seal(ctx context.Context, dir string, without ...string) (sealed, error) {
-	root, err := openDirectory(dir)
+	root, err := handle.OpenDir(dir)
 	if err != nil {
 		return sealed{}, err
 	}
@@ -108,7 +110,7 @@ func (s *sealing) lines(fd int, name string) (lines []line, err error) {
 			return nil, err
 		}
 	}
-	for batch, err := range names(fd) {
+	for batch, err := range handle.Names(fd) {
 		if err != nil {
 			return nil, fmt.Errorf("list %q: %w", name, err)
 		}

@@ -7,12 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
 	"github.com/bivouac-run/bivouac/rootfs/filelock"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // DefaultLimit is how many bytes all snapshots of a user may be together unless something else is said: 10 GiB.
@@ -92,7 +92,7 @@ const topDirectory = 0x20000
 // spread has ext4 put each directory in this one elsewhere on the disk. Next to files that were deleted in the last minutes
 // it makes new ones ten times as slowly, as it avoids their inodes. Other file systems do not know the attribute.
 func (s *Store) spread(name string) {
-	f, err := openDirectory(filepath.Join(s.dir, name))
+	f, err := handle.OpenDir(filepath.Join(s.dir, name))
 	if err != nil {
 		return
 	}
@@ -114,25 +114,9 @@ func (s *Store) tryLock(name string) (*filelock.Lock, error) {
 	return l, coded(err, "lock store of snapshots")
 }
 
-// Pauses between two tries of a busy lock: waiting in the kernel could not be cancelled.
-const (
-	shortPause = time.Millisecond
-	longPause  = 50 * time.Millisecond
-)
-
 // lock waits for a lock until ctx ends.
 func (s *Store) lock(ctx context.Context, name string) (*filelock.Lock, error) {
-	for pause := shortPause; ; pause = min(longPause, pause*3/2) {
-		l, err := s.tryLock(name)
-		if err != nil || l != nil {
-			return l, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(pause):
-		}
-	}
+	return filelock.Wait(ctx, func() (*filelock.Lock, error) { return s.tryLock(name) })
 }
 
 // changing runs what changes which snapshots there are, or what they refer to, one at a time among all processes.

@@ -128,7 +128,7 @@ func TestLifeOfASnapshot(t *testing.T) {
 
 func TestFindTellsWhatIsWrong(t *testing.T) {
 	s := openStore(t)
-	a, b := publish(t, s, nil, Meta{Name: "a"}), publish(t, s, nil, Meta{})
+	a, b := publish(t, s, nil, Meta{Name: "named"}), publish(t, s, nil, Meta{})
 	common := ""
 	for i := range 64 {
 		if a.id[i] != b.id[i] {

@@ -2,10 +2,7 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"sync"
 
@@ -99,26 +96,4 @@ func (w *walker) end() {
 	defer w.mutex.Unlock()
 	w.ended = true
 	w.wake.Broadcast()
-}
-
-// names lists an open directory in batches.
-func names(fd int) func(yield func([]string, error) bool) {
-	return func(yield func([]string, error) bool) {
-		again, err := openat(fd, ".", openDirFlags, 0)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		dir := os.NewFile(uintptr(again), ".")
-		defer dir.Close()
-		for {
-			batch, err := dir.Readdirnames(1024)
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if !yield(batch, err) || err != nil {
-				return
-			}
-		}
-	}
 }

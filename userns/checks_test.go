@@ -63,7 +63,8 @@ func TestChecksLeaveNothing(t *testing.T) {
 		Checks(ctx, CheckOptions{StoreDir: dir})
 		cancel()
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+	if !eventually(func() bool { entries, _ := os.ReadDir(dir); return len(entries) == 0 }) {
+		entries, _ := os.ReadDir(dir)
 		t.Errorf("left %v", entries)
 	}
 }

@@ -260,7 +260,15 @@ func TestStagesAtOnce(t *testing.T) {
 			now++
 			most = max(most, now)
 			mu.Unlock()
-			time.Sleep(100 * time.Millisecond)
+			for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) { // those that may
+				mu.Lock()
+				enough := most >= Parallel
+				mu.Unlock()
+				if enough {
+					break
+				}
+			}
+			time.Sleep(100 * time.Millisecond) // those that may not
 			mu.Lock()
 			now--
 			mu.Unlock()

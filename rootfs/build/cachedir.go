@@ -17,6 +17,7 @@ import (
 
 	"github.com/bivouac-run/bivouac/rootfs"
 	"github.com/bivouac-run/bivouac/rootfs/filelock"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
@@ -69,25 +70,15 @@ func (b *builder) oneCacheDir(ctx context.Context, p *plannedMount, n int, exclu
 
 // useCache locks the directory of a cache mount: for one user alone, or against its removal.
 func useCache(ctx context.Context, dir string, exclusive, wait bool) (*os.File, error) {
-	how := unix.LOCK_SH | unix.LOCK_NB
+	how := unix.LOCK_SH
 	if exclusive {
-		how = unix.LOCK_EX | unix.LOCK_NB
+		how = unix.LOCK_EX
 	}
-	for {
-		lock, err := tryCache(dir, how)
-		if err != nil || lock != nil || !wait {
-			return lock, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(lockPoll):
-		}
+	if !wait {
+		return tryCache(dir, how)
 	}
+	return filelock.Wait(ctx, func() (*os.File, error) { return tryCache(dir, how) })
 }
-
-// lockPoll is how often a busy lock is tried. Waiting in the kernel could not be cancelled.
-const lockPoll = 10 * time.Millisecond
 
 func tryCache(dir string, how int) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -100,13 +91,13 @@ func tryCache(dir string, how int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock cache directory: %w", err)
 	}
-	err = unix.Flock(int(lock.Fd()), how)
-	if err == nil && filelock.HasItsName(lock) {
+	got, err := filelock.Flock(lock, how)
+	if got {
 		return lock, nil
 	}
 	_ = lock.Close()
-	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("lock cache directory: %w", err)
+	if err != nil && !errors.Is(err, filelock.ErrGone) {
+		return nil, fmt.Errorf("use cache directory: %w", err)
 	}
 	return nil, nil
 }
@@ -152,7 +143,7 @@ func (b *builder) seedCacheDir(ctx context.Context, p *plannedMount, dir string)
 			return err
 		}
 	}
-	o := owner{uint32(or(p.key.UID, 0)), uint32(or(p.key.GID, 0))}
+	o := handle.Owner{UID: uint32(or(p.key.UID, 0)), GID: uint32(or(p.key.GID, 0))}
 	return t.describe(root, o, uint32(or(p.key.Mode, newDirMode))&maxMode)
 }
 
@@ -165,7 +156,7 @@ func RemoveMount(s *rootfs.Store, name string) (removed bool, err error) {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
-	lock, err := tryCache(dir, unix.LOCK_EX|unix.LOCK_NB)
+	lock, err := tryCache(dir, unix.LOCK_EX)
 	if err != nil || lock == nil {
 		return false, err
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // openContext opens the context and reads the Dockerfile.
@@ -135,7 +136,7 @@ func (b *builder) openArchive(ctx context.Context, name, file string) (*folder, 
 	}
 	defer archive.Close()
 	x := extractor{warn: b.definition.warn}
-	t := &target{root: f.root, single: true, owner: &owner{}}
+	t := &target{root: f.root, single: true, owner: &handle.Owner{}}
 	if err := x.extract(ctx, archive, t); err != nil {
 		return nil, fmt.Errorf("read %s from %s: %w", name, filepath.Base(file), err)
 	}

@@ -8,6 +8,8 @@ import (
 	"hash"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // describer is a visitor that makes a digest of all that a copy of the files depends on.
@@ -76,9 +78,9 @@ func (d *describer) symlink(f *file) error {
 	if err != nil {
 		return err
 	}
-	var o owner // with a single id symlinks have none
+	var o handle.Owner // with a single id symlinks have none
 	if d.folder.layers && !d.folder.single {
-		o = owner{f.stat.Uid, f.stat.Gid}
+		o = handle.Owner{UID: f.stat.Uid, GID: f.stat.Gid}
 	}
 	d.line("l %q %q %v", f.path, target, o)
 	return nil

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 func TestSyntaxErrors(t *testing.T) {
@@ -158,6 +160,6 @@ func FuzzHash(f *testing.F) {
 		if _, _, ok := parseHash(line); ok && strings.Count(line, " ") != 5 {
 			t.Errorf("%q", line)
 		}
-		_ = parseOwner([]byte(line))
+		_ = handle.ParseOwner([]byte(line))
 	})
 }

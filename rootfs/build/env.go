@@ -9,6 +9,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/bivouac-run/bivouac/rootfs/metadata"
 )
 
 // environ are variables in the order in which they were first set. It is a value: with makes another one.
@@ -35,16 +37,7 @@ func (e environ) Keys() []string {
 	return keys
 }
 
-func (e environ) with(name, value string) environ {
-	all := slices.Clone(e)
-	for i, line := range all {
-		if key, _, _ := strings.Cut(line, "="); key == name {
-			all[i] = name + "=" + value
-			return all
-		}
-	}
-	return append(all, name+"="+value)
-}
+func (e environ) with(name, value string) environ { return metadata.WithEnv(e, name, value) }
 
 // proxies are the build arguments that RUN sees without an ARG, and that change no key.
 func proxies() []string {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/nstest"
 	"github.com/bivouac-run/bivouac/rootfs/overlay"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
@@ -175,7 +176,7 @@ func (l *lab) describe(b *strings.Builder, root, path string) error {
 	if err := unix.Lstat(path, &st); err != nil {
 		return err
 	}
-	o := owner{st.Uid, st.Gid}
+	o := handle.Owner{UID: st.Uid, GID: st.Gid}
 	if kindOf(&st) != unix.S_IFLNK {
 		opened, err := os.Open(path)
 		if err != nil {
@@ -242,11 +243,12 @@ type fakeWorker struct {
 	lab    *lab
 	mounts string
 
-	mu     sync.Mutex
-	ran    []*RunStep
-	during func(step *RunStep) // called while a program runs
-	pulls  int
-	open   int // mounts that are not unmounted
+	mu       sync.Mutex
+	ran      []*RunStep
+	mounting func()              // is called before each mount
+	during   func(step *RunStep) // called while a program runs
+	pulls    int
+	open     int // mounts that are not unmounted
 }
 
 func (w *fakeWorker) Pull(ctx context.Context, ref, platform string, _ func(rootfs.Event)) (*rootfs.Image, error) {
@@ -265,6 +267,9 @@ func (w *fakeWorker) Push(context.Context, *rootfs.Image, string, func(rootfs.Ev
 }
 
 func (w *fakeWorker) Mount(_ context.Context, o Overlay) (string, func() error, error) {
+	if w.mounting != nil {
+		w.mounting()
+	}
 	dir, err := os.MkdirTemp(w.mounts, "")
 	if err != nil {
 		return "", nil, err

@@ -124,10 +124,10 @@ func (f *folder) read(unsafePath string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if kindOf(&st) != unix.S_IFREG {
-		return nil, fmt.Errorf("read %q in %s: it is no regular file", unsafePath, f.name)
+		return nil, &rootfs.Error{Code: rootfs.BadConfig, Err: fmt.Errorf("read %q in %s: it is no regular file", unsafePath, f.name)}
 	}
 	if st.Size > limit {
-		return nil, fmt.Errorf("read %q in %s: it has %d bytes, more than %d", unsafePath, f.name, st.Size, limit)
+		return nil, &rootfs.Error{Code: rootfs.TooLarge, Err: fmt.Errorf("read %q in %s: it has %d bytes, more than %d", unsafePath, f.name, st.Size, limit)}
 	}
 	file, err := pathrs.Reopen(handle, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK)
 	if err != nil {

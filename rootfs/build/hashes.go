@@ -127,18 +127,19 @@ func readSum(ctx context.Context, f *file) (s sum, id identity, err error) {
 		return s, id, fmt.Errorf("read %s: %w", f.label(), err)
 	}
 	id = identityOf(&f.stat)
-	return sum(hash.Sum(nil)), id, unchanged(opened, id)
+	return sum(hash.Sum(nil)), id, unchanged(opened, id, f.label())
 }
 
-var errChanged = errors.New("it changed while it was read; build again")
+var errChanged = errors.New("it goes on changing while it is read; leave out with an ignore file what is being written, or stop the writer")
 
-func unchanged(opened *os.File, id identity) error {
+// unchanged tells whether the file of that name is still what it was when it was opened.
+func unchanged(opened *os.File, id identity, name string) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(opened.Fd()), &st); err != nil {
 		return err
 	}
 	if identityOf(&st) != id {
-		return fmt.Errorf("read %s: %w", opened.Name(), errChanged)
+		return fmt.Errorf("read %s: %w", name, errChanged)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
@@ -174,9 +176,41 @@ func FuzzExtract(f *testing.F) {
 		x := extractor{warn: func(string, ...any) {}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // a file of a terabyte is no failure
 		defer cancel()
-		_ = x.extract(ctx, bytes.NewReader(content), &target{root: root, single: true, owner: &owner{}})
+		_ = x.extract(ctx, bytes.NewReader(content), &target{root: root, single: true, owner: &handle.Owner{}})
 		if left, err := os.ReadDir(filepath.Join(top, "out")); err != nil || len(left) != 0 {
 			t.Errorf("%v %v", left, err)
+		}
+	})
+}
+
+// TestOutputInContext has the build's own output in its context, where it grows as soon as a step is told of.
+func TestOutputInContext(t *testing.T) {
+	inOneLab(t, func(l *lab) {
+		l.files("a", "A", "log", "")
+		log := filepath.Join(l.dir, "log")
+		tell := func(e Event) {
+			f, err := os.OpenFile(log, os.O_APPEND|os.O_WRONLY, 0)
+			must(l, err)
+			_, err = f.WriteString(e.Name + "\n")
+			must(l, errors.Join(err, f.Close()))
+		}
+		spec := Spec{Context: l.dir, Text: head + "COPY . /x\nRUN --mount=target=/ctx true"}
+		img, err := Run(context.Background(), l.store, spec, l.worker, tell)
+		must(l, err)
+		if got := l.tree(img); !strings.Contains(got, "x/log = ") {
+			l.Errorf("the image has %s", got)
+		}
+	})
+}
+
+// TestContextGoesOnChanging says what to do about a file that is written to all the time.
+func TestContextGoesOnChanging(t *testing.T) {
+	inOneLab(t, func(l *lab) {
+		l.files("a", "A")
+		l.worker.mounting = func() { must(l, os.WriteFile(filepath.Join(l.dir, "a"), []byte(time.Now().String()), 0o644)) }
+		_, err := l.try(head + "COPY a /x")
+		if err == nil || !strings.Contains(err.Error(), "goes on changing") || !strings.Contains(err.Error(), "ignore file") {
+			l.Errorf("building gives %v", err)
 		}
 	})
 }

@@ -130,6 +130,7 @@ func TestConfiguration(t *testing.T) {
 			"CMD a b":                             `{"Env":["` + path + `"],"Cmd":["/bin/sh","-c","a b"],"WorkingDir":"/"}`,
 			"CMD [\"a\"]\nENTRYPOINT [\"e\"]":     `{"Env":["` + path + `"],"Entrypoint":["e"],"Cmd":["a"],"WorkingDir":"/"}`,
 			"SHELL [\"/x\",\"-q\"]\nENTRYPOINT e": `{"Env":["` + path + `"],"Entrypoint":["/x","-q","e"],"WorkingDir":"/","Shell":["/x","-q"]}`,
+			"ARG P=80-81\nEXPOSE $P ${Q:-9}/udp":  `{"ExposedPorts":{"80/tcp":{},"81/tcp":{},"9/udp":{}},"Env":["` + path + `"],"WorkingDir":"/"}`,
 			"EXPOSE 80 81/udp 90-91":              `{"ExposedPorts":{"80/tcp":{},"81/udp":{},"90/tcp":{},"91/tcp":{}},"Env":["` + path + `"],"WorkingDir":"/"}`,
 			"VOLUME /a [\nVOLUME [\"/b\"]":        `{"Env":["` + path + `"],"Volumes":{"/a":{},"/b":{},"[":{}},"WorkingDir":"/"}`,
 			"USER 5:6\nSTOPSIGNAL SIGINT":         `{"User":"5:6","Env":["` + path + `"],"WorkingDir":"/","StopSignal":"SIGINT"}`,

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // parentDir is a directory that COPY --link finds on the way to its destination. The layer has it as the layers below do, so that it
@@ -15,7 +17,7 @@ import (
 type parentDir struct {
 	Path  string
 	Mode  uint32
-	Owner owner
+	Owner handle.Owner
 }
 
 // parentsOf returns the directories that lead to a destination, as far as they are there, the root first. It is false if the
@@ -79,7 +81,7 @@ func lookIn(layer, name string) (opened *os.File, st unix.Stat_t, err error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
 	var fd int
-	err = uninterrupted(func() (err error) {
+	err = handle.Uninterrupted(func() (err error) {
 		fd, err = unix.Openat2(int(root.Fd()), cleanIn(name), &how)
 		return err
 	})
@@ -93,7 +95,7 @@ func lookIn(layer, name string) (opened *os.File, st unix.Stat_t, err error) {
 	if err := unix.Fstat(fd, &st); err != nil || kindOf(&st) != unix.S_IFDIR {
 		return nil, st, err
 	}
-	dir, err := openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	dir, err := handle.Open(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, st, err
 	}

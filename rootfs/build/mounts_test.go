@@ -12,6 +12,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 func TestMounts(t *testing.T) {
@@ -91,7 +93,7 @@ func TestCacheMounts(t *testing.T) {
 		defer opened.Close()
 		var st unix.Stat_t
 		must(l, unix.Fstat(int(opened.Fd()), &st))
-		if o := ownerOf(opened, &st, l.store.IDs().Single); o != (owner{UID: 7}) || st.Mode&0o7777 != 0o750 {
+		if o := ownerOf(opened, &st, l.store.IDs().Single); o != (handle.Owner{UID: 7}) || st.Mode&0o7777 != 0o750 {
 			l.Errorf("%v %o", o, st.Mode)
 		}
 		l.build("FROM scratch AS s\nCOPY d /x\nFROM scratch\nRUN --mount=type=cache,target=/c,from=s,source=/x cat /c/seed && append /c/seed T", second)
@@ -128,7 +130,15 @@ func TestSharing(t *testing.T) {
 					if gone, err := RemoveMount(l.store, name); gone || err != nil {
 						l.Errorf("a mount in use was removed: %v, %v", gone, err)
 					}
-					time.Sleep(200 * time.Millisecond)
+					for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) { // those that may
+						mu.Lock()
+						enough := most >= want.atOnce
+						mu.Unlock()
+						if enough {
+							break
+						}
+					}
+					time.Sleep(200 * time.Millisecond) // those that may not
 					mu.Lock()
 					now--
 					mu.Unlock()

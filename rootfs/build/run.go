@@ -191,11 +191,14 @@ func historyOf(st *state, args []string) string {
 
 // workdir does a WORKDIR: it makes the directory if there is none.
 func (b *builder) workdir(ctx context.Context, s *stage, st *state, c *command, parsed *instructions.WorkdirCommand) (*made, error) {
-	st.setDir(parsed.Path)
+	note, err := st.apply(parsed)
+	if err != nil {
+		return nil, err
+	}
 	key := b.key(st)
 	key.Workdir = &workdirKey{Path: st.dir(), User: st.image.Config.User}
 	if st.dir() == "/" {
-		st.note("WORKDIR /")
+		st.note(note)
 		return &made{entry: &Entry{}}, nil
 	}
 	m, err := b.once(ctx, c.step, key.String(), s.noCache, func() (rootfs.Layer, error) {
@@ -215,7 +218,7 @@ func (b *builder) workdir(ctx context.Context, s *stage, st *state, c *command, 
 	if err != nil {
 		return nil, err
 	}
-	st.add(m, "WORKDIR "+st.dir())
+	st.add(m, note)
 	return m, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // squash replaces the layers that the build has added by one with the same effect.
@@ -97,18 +98,12 @@ func listDir(dir *os.File, at string, touched map[string]bool, depth int) error 
 		if err != nil {
 			return err
 		}
-		touched[below] = touched[below] || isOpaque(opened)
+		touched[below] = touched[below] || handle.IsOpaque(int(opened.Fd()))
 		if err := errors.Join(listDir(opened, below, touched, depth+1), opened.Close()); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func isOpaque(dir *os.File) bool {
-	var value [2]byte
-	n, err := unix.Fgetxattr(int(dir.Fd()), "user.overlay.opaque", value[:])
-	return err == nil && n == 1 && value[0] == 'y'
 }
 
 // merge copies single files from one root to another.

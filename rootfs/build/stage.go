@@ -2,12 +2,16 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"github.com/moby/buildkit/util/suggest"
+
+	"github.com/bivouac-run/bivouac/rootfs/metadata"
 )
 
 // build does all instructions of a stage.
@@ -62,8 +66,25 @@ func (b *builder) do(ctx context.Context, s *stage, st *state, c *command) error
 	return nil
 }
 
-// doStep does an instruction that may make a layer.
+// doStep does an instruction that may make a layer. A context that changes while it is read is read again: the build's own output
+// may go to a file in it, and is told of before the files are copied.
 func (b *builder) doStep(ctx context.Context, s *stage, st *state, c *command) (*made, error) {
+	for pause := rereadPause; ; pause *= 4 {
+		m, err := b.doOnce(ctx, s, st, c)
+		if !errors.Is(err, errChanged) || pause > maxRereadPause || ctx.Err() != nil {
+			return m, err
+		}
+		time.Sleep(pause)
+	}
+}
+
+// The files of a context are read up to five times: after 10, 40, 160 and 640 ms again.
+const (
+	rereadPause    = 10 * time.Millisecond
+	maxRereadPause = 640 * time.Millisecond
+)
+
+func (b *builder) doOnce(ctx context.Context, s *stage, st *state, c *command) (*made, error) {
 	switch parsed := c.Command.(type) {
 	case *instructions.RunCommand:
 		return b.program(ctx, s, st, c, parsed)
@@ -81,19 +102,9 @@ func (b *builder) lex() *shell.Lex { return shell.NewLex(b.file.escape) }
 
 // expand replaces variables. Those of RUN are the shell's; ARG expands its own.
 func (b *builder) expand(st *state, c *command) error {
-	unknown := map[string]struct{}{}
-	if e, ok := c.Command.(instructions.SupportsSingleWordExpansion); ok && !isArg(c.Command) {
-		lex := b.lex()
-		err := e.Expand(func(word string) (string, error) {
-			text, unmatched, err := lex.ProcessWord(word, st.env)
-			for name := range unmatched {
-				unknown[name] = struct{}{}
-			}
-			return text, err
-		})
-		if err != nil {
-			return err
-		}
+	unknown, err := metadata.Expand(c.Command, b.lex(), st.env)
+	if err != nil {
+		return err
 	}
 	b.warnUnknown(st, c, unknown)
 	e, ok := c.Command.(instructions.SupportsSingleWordExpansionRaw)
@@ -106,11 +117,6 @@ func (b *builder) expand(st *state, c *command) error {
 		text, _, err := lex.ProcessWord(word, st.env)
 		return text, err
 	})
-}
-
-func isArg(c instructions.Command) bool {
-	_, ok := c.(*instructions.ArgCommand)
-	return ok
 }
 
 // warnUnknown tells of variables that nothing sets, as linters do: mostly they are misspelt.

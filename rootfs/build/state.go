@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/bivouac-run/bivouac/rootfs"
+	"github.com/bivouac-run/bivouac/rootfs/metadata"
 )
 
 // state is what a stage has come to after an instruction.
@@ -116,12 +117,7 @@ func (s *state) absolute(p string) string {
 }
 
 // shell is what runs instructions that are not lists.
-func (s *state) shell() []string {
-	if len(s.image.Config.Shell) > 0 {
-		return slices.Clone(s.image.Config.Shell)
-	}
-	return []string{"/bin/sh", "-c"}
-}
+func (s *state) shell() []string { return metadata.Shell(&s.image.Config) }
 
 // add takes over the result of a step.
 func (s *state) add(m *made, text string) {

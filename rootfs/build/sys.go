@@ -2,28 +2,10 @@ package build
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"golang.org/x/sys/unix"
 )
-
-// uninterrupted repeats a system call that a signal ended; file systems in user space let that happen.
-func uninterrupted(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
-
-func openat(at int, name string, flags int, permissions uint32) (fd int, err error) {
-	err = uninterrupted(func() error {
-		fd, err = unix.Openat(at, name, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW, permissions)
-		return err
-	})
-	return fd, err
-}
 
 // lstat never follows a symlink.
 func lstat(at int, name string) (st unix.Stat_t, err error) {

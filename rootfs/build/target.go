@@ -11,15 +11,17 @@ import (
 	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
 	mode "github.com/tonistiigi/dchapes-mode"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // target is the root of a container into which files are copied.
 type target struct {
 	root   *os.File
 	single bool
-	owner  *owner    // of all that is copied or made; nil leaves files of layers theirs
-	chmod  *mode.Set // nil leaves permissions as they are
-	octal  *uint32   // permissions also of directories made on the way
+	owner  *handle.Owner // of all that is copied or made; nil leaves files of layers theirs
+	chmod  *mode.Set     // nil leaves permissions as they are
+	octal  *uint32       // permissions also of directories made on the way
 }
 
 // newDirMode is that of directories which exist in no source.
@@ -32,11 +34,11 @@ func (t *target) dirMode() uint32 {
 	return newDirMode
 }
 
-func (t *target) newOwner() owner {
+func (t *target) newOwner() handle.Owner {
 	if t.owner != nil {
 		return *t.owner
 	}
-	return owner{}
+	return handle.Owner{}
 }
 
 // permissions are those that a file gets.
@@ -154,7 +156,7 @@ func (t *target) makeDir(parent *os.File, name string) (*os.File, error) {
 }
 
 // describe gives an open file owner and permissions: in this order, since a new owner takes setuid bits away.
-func (t *target) describe(opened *os.File, o owner, permissions uint32) error {
+func (t *target) describe(opened *os.File, o handle.Owner, permissions uint32) error {
 	if err := own(opened, o, t.single); err != nil {
 		return chownError(opened.Name(), o, err)
 	}
@@ -165,7 +167,7 @@ func (t *target) describe(opened *os.File, o owner, permissions uint32) error {
 }
 
 // chownError explains EINVAL, the kernel's word for an id without a mapping.
-func chownError(name string, o owner, err error) error {
+func chownError(name string, o handle.Owner, err error) error {
 	if errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("give %s to %d:%d: your subordinate ids (/etc/subuid, /etc/subgid) do not reach that far", name, o.UID, o.GID)
 	}
@@ -173,7 +175,7 @@ func chownError(name string, o owner, err error) error {
 }
 
 func openDir(parent *os.File, name string) (*os.File, error) {
-	fd, err := openat(int(parent.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := handle.Open(int(parent.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open directory %s: %w", name, err)
 	}
@@ -232,7 +234,7 @@ func create(dir *os.File, name string) (*os.File, error) {
 	if err := clearAt(dir, name); err != nil {
 		return nil, err
 	}
-	fd, err := openat(int(dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+	fd, err := handle.Open(int(dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make file %s: %w", name, err)
 	}
@@ -252,7 +254,7 @@ func clearAt(dir *os.File, name string) error {
 }
 
 // ownLink gives a symlink its owner. With a single id it cannot have another than 0.
-func (t *target) ownLink(dir *os.File, name string, o owner) error {
+func (t *target) ownLink(dir *os.File, name string, o handle.Owner) error {
 	if t.single {
 		return nil
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/moby/sys/user"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // maxAccounts bounds what is read of a container's passwd and group files, in bytes.
@@ -17,7 +19,7 @@ const maxAccounts = 8 << 20
 
 // userOf reads USER[:GROUP], names or numbers, by the accounts of the root. A number without a group is also the group's. Nil is for
 // an empty text.
-func (t *target) userOf(text string) (*owner, error) {
+func (t *target) userOf(text string) (*handle.Owner, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -34,7 +36,7 @@ func (t *target) userOf(text string) (*owner, error) {
 			return nil, err
 		}
 	}
-	return &owner{uid, gid}, nil
+	return &handle.Owner{UID: uid, GID: gid}, nil
 }
 
 func (t *target) findUser(name string) (uid, gid uint32, err error) {

@@ -12,6 +12,8 @@ import (
 	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"github.com/moby/patternmatcher"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // file is a file that a walk has come to.
@@ -30,7 +32,7 @@ func (f *file) open() (*os.File, error) {
 	if f.kind() == unix.S_IFDIR {
 		flags |= unix.O_DIRECTORY
 	}
-	fd, err := openat(f.dir, f.name, flags, 0)
+	fd, err := handle.Open(f.dir, f.name, flags|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", f.label(), err)
 	}

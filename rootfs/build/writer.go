@@ -9,6 +9,8 @@ import (
 
 	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // writer is a visitor that copies what it is told of to a place.
@@ -99,7 +101,7 @@ func (w *writer) regular(f *file) (err error) {
 	if err := copyFile(w.ctx, made, source, f.stat.Size); err != nil {
 		return fmt.Errorf("copy %s: %w", f.label(), err)
 	}
-	if err := unchanged(source, identityOf(&f.stat)); err != nil {
+	if err := unchanged(source, identityOf(&f.stat), f.label()); err != nil {
 		return err
 	}
 	if err := w.describe(made, source, f); err != nil {
@@ -162,7 +164,7 @@ func (w *writer) symlink(f *file) error {
 	}
 	o := w.target.newOwner()
 	if w.folder.layers && w.target.owner == nil {
-		o = owner{f.stat.Uid, f.stat.Gid}
+		o = handle.Owner{UID: f.stat.Uid, GID: f.stat.Gid}
 	}
 	if err := w.target.ownLink(w.here(), name, o); err != nil {
 		return err

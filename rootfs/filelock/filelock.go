@@ -4,9 +4,11 @@
 package filelock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,17 +21,14 @@ type Lock struct{ file *os.File }
 // was locked counts only if it still has its name. Nil may thus also mean that a lock was just given up; who must know
 // tries again.
 func Take(file *os.File) (*Lock, error) {
-	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil && HasItsName(file) {
+	got, err := Flock(file, unix.LOCK_EX)
+	if got {
 		return &Lock{file}, nil
 	}
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	if errors.Is(err, ErrGone) {
 		err = nil
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
-	}
-	return nil, nil
+	return nil, errors.Join(err, file.Close())
 }
 
 // Try is [Take] of the file called path, which is made if missing.
@@ -41,8 +40,52 @@ func Try(path string) (*Lock, error) {
 	return Take(file)
 }
 
-// HasItsName tells whether an open file is still what its name stands for: who locks what others remove looks afterwards.
-func HasItsName(file *os.File) bool {
+// ErrGone tells that a file was locked which others have removed or replaced meanwhile: that is no lock.
+var ErrGone = errors.New("it is gone")
+
+// Flock tries to lock an open file or directory that stays when it is unlocked, which closing it does. How is unix.LOCK_SH or
+// unix.LOCK_EX. It is false if somebody else has the lock. The file stays open in any case.
+//
+// Errors: ErrGone if it is not what its name stands for any more.
+func Flock(file *os.File, how int) (got bool, err error) {
+	err = unix.Flock(int(file.Fd()), how|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EINTR):
+		return false, nil
+	case err == nil && !hasItsName(file):
+		err = ErrGone
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock %s: %w", file.Name(), err)
+	}
+	return true, nil
+}
+
+// Pauses between two tries of a busy lock.
+const (
+	firstPause   = time.Millisecond
+	longestPause = 20 * time.Millisecond
+)
+
+// Wait calls try until it returns a lock or an error; nil and nil mean that somebody else has the lock. Waiting in the kernel
+// could not be cancelled.
+//
+// Errors: those of try; the cause of ctx's end, before which try is called once.
+func Wait[L any](ctx context.Context, try func() (*L, error)) (*L, error) {
+	for pause := firstPause; ; pause = min(pause*3/2, longestPause) {
+		lock, err := try()
+		if lock != nil || err != nil {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+func hasItsName(file *os.File) bool {
 	open, err := file.Stat()
 	if err != nil {
 		return false

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // ChangeKind says how a path differs from the layers below.
@@ -149,7 +151,7 @@ func (c *comparison) leads(name string) {
 }
 
 func (c *comparison) open() (err error) {
-	if c.upper, err = unix.Open(c.Upper, handleFlags, 0); err != nil {
+	if c.upper, err = handle.Open(unix.AT_FDCWD, c.Upper, handle.DirFlags, 0); err != nil {
 		return fmt.Errorf("open upper directory %q: %w", c.Upper, err)
 	}
 	c.lower, err = openMerged(c.Lower)
@@ -164,8 +166,8 @@ func (c *comparison) close() error {
 }
 
 func (c *comparison) directory(name string) (err error) {
-	upper, err := openBelow(c.upper, name)
-	if gone(err) {
+	upper, err := handle.OpenBelow(c.upper, name)
+	if handle.Gone(err) {
 		return nil
 	}
 	if err != nil {
@@ -197,7 +199,7 @@ func (c *comparison) entries(p *pair) error {
 			return fmt.Errorf("%q: %w", base, err)
 		}
 	}
-	if !c.Whole && opacity(p.upper) != 'y' {
+	if !c.Whole && !handle.IsOpaque(p.upper) {
 		return nil
 	}
 	return c.hidden(p, names)
@@ -206,7 +208,7 @@ func (c *comparison) entries(p *pair) error {
 func (c *comparison) entry(p *pair, base string) error {
 	name := path.Join(p.name, base)
 	st, err := lstat(p.upper, base)
-	if gone(err) || c.isCovered(name) {
+	if handle.Gone(err) || c.isCovered(name) {
 		return nil
 	}
 	if err != nil {

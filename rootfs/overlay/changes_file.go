@@ -4,10 +4,9 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
-)
 
-// ownerXattr holds the owner that a file has in a container if only one id is mapped.
-const ownerXattr = "user.rootlesscontainers"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
+)
 
 // overflowID is what the kernel shows for an id without a mapping (/proc/sys/kernel/overflowuid).
 const overflowID = 65534
@@ -21,7 +20,7 @@ func isDir(st *unix.Stat_t) bool { return kind(st) == unix.S_IFDIR }
 
 // isPlain tells whether a directory is as they are made for a container, or a file is.
 func (v *version) isPlain() bool {
-	return v.Mode == made && v.Uid == 0 && v.Gid == 0 && v.attribute(ownerXattr) == ""
+	return v.Mode == made && v.Uid == 0 && v.Gid == 0 && v.attribute(handle.OwnerAttribute) == ""
 }
 
 // differ compares two files of one name.
@@ -43,7 +42,7 @@ func (c *comparison) differ(file, old *version, name string) bool {
 			return true
 		}
 	}
-	return file.otherAttribute(old, ownerXattr) || file.otherAttribute(old, "security.capability")
+	return file.otherAttribute(old, handle.OwnerAttribute) || file.otherAttribute(old, "security.capability")
 }
 
 func (c *comparison) otherMode(file, old *version) bool {
@@ -96,23 +95,12 @@ func attributeAt(at int, base, attr string) string {
 	return string(value[:n])
 }
 
-// opacity is the mark of an open directory: 'y' hides what lower layers have in it, 'x' says that it holds whiteouts in
-// the form of attributes (Linux 6.7), 0 is no mark.
-func opacity(fd int) byte {
-	var value [2]byte
-	n, err := unix.Fgetxattr(fd, "user.overlay.opaque", value[:])
-	if err != nil || n != 1 {
-		return 0
-	}
-	return value[0]
-}
-
 // isWhiteout knows both forms: a character device 0/0, and in a directory that says so an empty file with an attribute.
 func isWhiteout(at int, base string, st *unix.Stat_t) bool {
 	if kind(st) == unix.S_IFCHR {
 		return st.Rdev == 0
 	}
-	return kind(st) == unix.S_IFREG && st.Size == 0 && opacity(at) == 'x' && hasAttribute(at, base, "user.overlay.whiteout")
+	return kind(st) == unix.S_IFREG && st.Size == 0 && handle.Opacity(at) == 'x' && hasAttribute(at, base, handle.Whiteout)
 }
 
 func hasAttribute(at int, base, attr string) bool {

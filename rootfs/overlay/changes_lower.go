@@ -3,27 +3,24 @@ package overlay
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
-)
 
-// handleFlags open a directory that is not a symlink.
-const handleFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	"github.com/bivouac-run/bivouac/rootfs/handle"
+)
 
 // merged is one directory as the lower layers show it: open, the topmost first. Empty: there is none.
 type merged []int
 
 func openMerged(layers []string) (m merged, err error) {
 	for _, dir := range slices.Backward(layers) {
-		fd, err := unix.Open(dir, handleFlags, 0)
+		fd, err := handle.Open(unix.AT_FDCWD, dir, handle.DirFlags, 0)
 		if err != nil {
 			return m, fmt.Errorf("open layer directory %q: %w", dir, err)
 		}
-		if m = append(m, fd); opacity(fd) == 'y' {
+		if m = append(m, fd); handle.IsOpaque(fd) {
 			break
 		}
 	}
@@ -59,17 +56,17 @@ func (m merged) at(name string) (merged, error) {
 // down opens a directory in m. Whatever else has the name hides the layers below, and so does an opaque directory.
 func (m merged) down(component string) (below merged, err error) {
 	for _, at := range m {
-		fd, err := unix.Openat(at, component, handleFlags, 0)
+		fd, err := handle.Open(at, component, handle.DirFlags, 0)
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}
-		if gone(err) || errors.Is(err, unix.EACCES) { // closed to this user, so also to the container
+		if handle.Gone(err) || errors.Is(err, unix.EACCES) { // closed to this user, so also to the container
 			break
 		}
 		if err != nil {
 			return below, err
 		}
-		if below = append(below, fd); opacity(fd) == 'y' {
+		if below = append(below, fd); handle.IsOpaque(fd) {
 			break
 		}
 	}
@@ -123,51 +120,19 @@ func (m merged) list() (names []string, err error) {
 	return names, nil
 }
 
-// openBelow opens a directory by a relative name, no component of which is a symlink.
-func openBelow(root int, name string) (int, error) {
-	fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: handleFlags, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENAMETOOLONG) {
-		return stepBelow(root, name) // a profile that knows no openat2, or too much for one call
-	}
-	return fd, err
-}
-
-func stepBelow(root int, name string) (int, error) {
-	fd, err := unix.Openat(root, ".", handleFlags, 0)
-	for component := range strings.SplitSeq(name, "/") {
-		if err != nil {
-			break
-		}
-		at := fd
-		fd, err = unix.Openat(at, component, handleFlags, 0)
-		unix.Close(at)
-	}
-	return fd, err
-}
-
 // list returns the names in an open directory.
-func list(fd int) ([]string, error) {
-	again, err := unix.Openat(fd, ".", handleFlags, 0)
-	if err != nil {
-		return nil, err
+func list(fd int) (names []string, err error) {
+	for batch, err := range handle.Names(fd) {
+		if err != nil {
+			return nil, err
+		}
+		if names = append(names, batch...); len(names) > maxChanges {
+			return nil, ErrTooManyChanges
+		}
 	}
-	f := os.NewFile(uintptr(again), "directory")
-	defer f.Close()
-	names, err := f.Readdirnames(maxChanges + 1)
-	if errors.Is(err, io.EOF) {
-		return nil, nil
-	}
-	if len(names) > maxChanges {
-		return nil, ErrTooManyChanges
-	}
-	return names, err
+	return names, nil
 }
 
 func lstat(at int, base string) (st unix.Stat_t, err error) {
 	return st, unix.Fstatat(at, base, &st, unix.AT_SYMLINK_NOFOLLOW)
-}
-
-// gone tells of a directory that is not there, or is no directory.
-func gone(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
@@ -89,7 +90,7 @@ func within(t *testing.T, dir string, steps ...string) {
 				err = os.Chmod(at(1), st.Mode())
 			}
 		case "owner":
-			err = unix.Setxattr(at(1), ownerXattr, []byte{8, 5}, 0)
+			err = unix.Setxattr(at(1), handle.OwnerAttribute, []byte{8, 5}, 0)
 		case "touch":
 			err = os.Chtimes(at(1), time.Now(), time.Now())
 		default:
@@ -264,11 +265,11 @@ func TestChangesOfWhiteoutsInAttributes(t *testing.T) {
 func TestChangesOfADeepTree(t *testing.T) {
 	nstest.Run(t, func(t *testing.T, _ nstest.Mode) {
 		d := Diff{Lower: below(t), Upper: mkdir(t, t.TempDir(), "upper")}
-		fd, err := unix.Open(d.Upper, handleFlags, 0)
+		fd, err := handle.Open(unix.AT_FDCWD, d.Upper, handle.DirFlags, 0)
 		for range 3000 {
 			check(t, err, unix.Mkdirat(fd, "d", 0o755))
 			at := fd
-			fd, err = unix.Openat(at, "d", handleFlags, 0)
+			fd, err = handle.Open(at, "d", handle.DirFlags, 0)
 			check(t, unix.Close(at))
 		}
 		check(t, err, unix.Close(fd))
@@ -307,30 +308,6 @@ func TestChangesWhileTheContainerIsHostile(t *testing.T) {
 			}
 		}
 	}, nstest.Single)
-}
-
-func TestBothWaysToADirectoryBelow(t *testing.T) {
-	dir := t.TempDir()
-	plant(t, dir, "a/b/file")
-	check(t, os.Symlink("a", filepath.Join(dir, "link")))
-	root, err := unix.Open(dir, handleFlags, 0)
-	check(t, err)
-	defer unix.Close(root)
-	for name, open := range map[string]func(int, string) (int, error){"openat2": openBelow, "step by step": stepBelow} {
-		before := descriptorsOpen(t)
-		for path, want := range map[string]bool{".": true, "a": true, "a/b": true, "a/b/file": false, "link": false, "link/b": false, "no": false} {
-			fd, err := open(root, path)
-			if (err == nil) != want || err != nil && !gone(err) {
-				t.Errorf("%s, %s: %v", name, path, err)
-			}
-			if err == nil {
-				check(t, unix.Close(fd))
-			}
-		}
-		if after := descriptorsOpen(t); after != before {
-			t.Errorf("%s: %d descriptors open before, %d after", name, before, after)
-		}
-	}
 }
 
 func TestChangesHeedTheirContext(t *testing.T) {

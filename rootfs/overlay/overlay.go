@@ -12,6 +12,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // MaxLower is the number of lower layers that the kernel can stack.
@@ -136,6 +138,6 @@ func (o Options) bind() bool { return len(o.Lower) == 1 && o.Upper == "" }
 // that of all directories but the root.
 func isOpaque(dir string) bool {
 	var value [2]byte
-	n, err := unix.Getxattr(dir, "user.overlay.opaque", value[:])
+	n, err := unix.Getxattr(dir, handle.Opaque, value[:])
 	return err == nil && n == 1 && value[0] == 'y'
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
@@ -42,7 +43,7 @@ func (p *packer) adopt(fd int, h *tar.Header, attrs attributes) error {
 // strip takes away attributes that mean something in an upper directory alone.
 func strip(fd int, attrs attributes) error {
 	for attr := range attrs {
-		if !strings.HasPrefix(attr, overlayPrefix) || attr == opaqueXattr || attr == whiteoutXattr {
+		if !strings.HasPrefix(attr, handle.OverlayPrefix) || attr == handle.Opaque || attr == handle.Whiteout {
 			continue
 		}
 		if err := unix.Fremovexattr(fd, attr); err != nil && !errors.Is(err, unix.ENODATA) {
@@ -96,7 +97,7 @@ func (p *packer) adopted(d *dir) error {
 func (p *packer) settle() error {
 	for _, s := range p.late {
 		fd, err := p.openBelow(s.name)
-		if gone(err) {
+		if handle.Gone(err) {
 			continue
 		}
 		if err != nil {
@@ -115,7 +116,7 @@ func (p *packer) cut(name string, dirs []string) error {
 		return nil
 	}
 	fd, err := p.openBelow(name)
-	if gone(err) {
+	if handle.Gone(err) {
 		return nil
 	}
 	if err != nil {
@@ -142,7 +143,7 @@ type layers []int
 func openLower(dirs []string) (l layers, err error) {
 	for i := range dirs {
 		dir := dirs[len(dirs)-1-i]
-		fd, err := open(unix.AT_FDCWD, dir, openDirFlags)
+		fd, err := handle.Open(unix.AT_FDCWD, dir, handle.DirFlags, 0)
 		if err != nil {
 			return l, fmt.Errorf("open layer directory %q: %w", dir, err)
 		}
@@ -163,14 +164,14 @@ func (l layers) close() error {
 // may be hidden; then a directory below counts that nobody can see, which leaves a mark in the layer that does no harm.
 func (l layers) lookup(name string) (int, error) {
 	for _, root := range l {
-		fd, err := openBelow(root, name)
+		fd, err := handle.OpenBelow(root, name)
 		if err == nil {
 			return fd, nil
 		}
-		if gone(err) && !hidden(root, name) {
+		if handle.Gone(err) && !hidden(root, name) {
 			continue
 		}
-		if gone(err) {
+		if handle.Gone(err) {
 			return -1, nil
 		}
 		return -1, err
@@ -181,7 +182,7 @@ func (l layers) lookup(name string) (int, error) {
 // hidden tells whether a layer has something else of the name, such as a whiteout.
 func hidden(root int, name string) bool {
 	var st unix.Stat_t
-	parent, err := openBelow(root, path.Dir(name))
+	parent, err := handle.OpenBelow(root, path.Dir(name))
 	if err != nil {
 		return false
 	}
@@ -196,11 +197,11 @@ func (p *packer) hides(name string) (bool, error) {
 		return true, nil
 	}
 	for _, root := range p.lower {
-		fd, err := openBelow(root, name)
+		fd, err := handle.OpenBelow(root, name)
 		if err == nil {
 			return true, unix.Close(fd)
 		}
-		if !gone(err) {
+		if !handle.Gone(err) {
 			return false, err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 const (
@@ -64,7 +66,7 @@ func (p *packer) mark(name string) error {
 func (p *packer) symlink(f *file) error {
 	var b [unix.PathMax]byte
 	n, err := unix.Readlinkat(f.dir.fd, f.base, b[:])
-	if gone(err) || errors.Is(err, unix.EINVAL) {
+	if handle.Gone(err) || errors.Is(err, unix.EINVAL) {
 		return nil // it was replaced
 	}
 	if err != nil {
@@ -106,8 +108,8 @@ func (p *packer) linked(f *file) (bool, error) {
 
 // regular packs a regular file, or an empty one that stands for a whiteout.
 func (p *packer) regular(f *file) error {
-	fd, err := open(f.dir.fd, f.base, openFileFlags)
-	if gone(err) || errors.Is(err, unix.ENXIO) {
+	fd, err := handle.Open(f.dir.fd, f.base, openFileFlags, 0)
+	if handle.Gone(err) || errors.Is(err, unix.ENXIO) {
 		return nil // it was replaced, by a socket in the last case
 	}
 	if err != nil {

@@ -2,12 +2,11 @@ package pack
 
 import (
 	"archive/tar"
-	"encoding/binary"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bivouac-run/bivouac/rootfs/unpack"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // header has all but type and content.
@@ -18,7 +17,8 @@ func (p *packer) header(name string, st *unix.Stat_t, attrs attributes) *tar.Hea
 		p.report.Xattrs.Add(name)
 	}
 	if p.o.Single {
-		h.Uid, h.Gid = parseOwner(attrs[unpack.OwnerXattr])
+		owner := handle.ParseOwner([]byte(attrs[handle.OwnerAttribute]))
+		h.Uid, h.Gid = int(owner.UID), int(owner.GID)
 	}
 	return h
 }
@@ -38,27 +38,3 @@ func (p *packer) write(h *tar.Header) error {
 	p.report.Entries++
 	return p.tar.WriteHeader(h)
 }
-
-// parseOwner reads the protobuf message that holds an owner: field 1 is the uid and field 2 the gid, both varints. What it
-// cannot read is 0.
-func parseOwner(message string) (uid, gid int) {
-	b := []byte(message)
-	for len(b) > 1 {
-		tag := b[0]
-		value, n := binary.Uvarint(b[1:])
-		if n <= 0 || value > maxID {
-			return 0, 0
-		}
-		switch tag {
-		case 1 << 3:
-			uid = int(value)
-		case 2 << 3:
-			gid = int(value)
-		}
-		b = b[1+n:]
-	}
-	return uid, gid
-}
-
-// maxID is the highest id: -1 means "no change" to chown.
-const maxID = 1<<32 - 2

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
@@ -74,7 +75,7 @@ var ErrTooLong = errors.New("path is too long for an archive")
 // the file.
 func Layer(ctx context.Context, w io.Writer, dir string, o Options) (_ Report, err error) {
 	p := &packer{ctx: ctx, o: o, tar: tar.NewWriter(w), w: w, links: map[inode]string{}, buf: make([]byte, copySize)}
-	if p.root, err = open(unix.AT_FDCWD, dir, openDirFlags); err != nil {
+	if p.root, err = handle.Open(unix.AT_FDCWD, dir, handle.DirFlags, 0); err != nil {
 		return p.report, fmt.Errorf("open directory %q: %w", dir, err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(p.root), p.lower.close()) }()
@@ -130,7 +131,7 @@ func (p *packer) plan() {
 // directory packs a directory of the tree, whose handle is open only while its own files are packed.
 func (p *packer) directory(name string) error {
 	fd, err := p.openBelow(name)
-	if gone(err) {
+	if handle.Gone(err) {
 		return nil
 	}
 	if err != nil {
@@ -219,7 +220,7 @@ func (p *packer) bare(name string) (bool, error) {
 		return false, nil
 	}
 	fd, err := p.openBelow(name)
-	if gone(err) {
+	if handle.Gone(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -270,7 +271,7 @@ func (p *packer) entry(d *dir, base string) (isDir bool, err error) {
 		return false, ErrTooLong
 	}
 	f := &file{dir: d, base: base, name: name}
-	if err := unix.Fstatat(d.fd, base, &f.st, unix.AT_SYMLINK_NOFOLLOW); gone(err) {
+	if err := unix.Fstatat(d.fd, base, &f.st, unix.AT_SYMLINK_NOFOLLOW); handle.Gone(err) {
 		return false, nil
 	} else if err != nil {
 		return false, err

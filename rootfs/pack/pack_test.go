@@ -19,6 +19,7 @@ import (
 	goarchive "github.com/moby/go-archive"
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/nstest"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
@@ -97,9 +98,9 @@ func upper(t testing.TB) string {
 	check(t, unix.Mkfifo(at("pipe"), 0o600))
 	check(t, unix.Mknod(at("etc/gone"), unix.S_IFCHR, 0))
 	check(t, os.Mkdir(at("new"), 0o700))
-	check(t, unix.Setxattr(at("new"), opaqueXattr, []byte("y"), 0))
-	check(t, unix.Setxattr(at("etc"), overlayPrefix+"impure", []byte("y"), 0))
-	check(t, unix.Setxattr(at("etc/b"), overlayPrefix+"origin", []byte("\x00\xfb"), 0))
+	check(t, unix.Setxattr(at("new"), handle.Opaque, []byte("y"), 0))
+	check(t, unix.Setxattr(at("etc"), handle.OverlayPrefix+"impure", []byte("y"), 0))
+	check(t, unix.Setxattr(at("etc/b"), handle.OverlayPrefix+"origin", []byte("\x00\xfb"), 0))
 	check(t, unix.Setxattr(at("etc/b"), "user.mine", []byte("1"), 0))
 	check(t, unix.Setxattr(at("etc/b"), "user.a=b", []byte("1"), 0))
 	check(t, os.WriteFile(at("su"), nil, 0o755))
@@ -135,7 +136,7 @@ func TestOwners(t *testing.T) {
 		name := filepath.Join(d, "x")
 		check(t, os.WriteFile(name, nil, 0o644))
 		if mode == nstest.Single {
-			check(t, unix.Setxattr(name, unpack.OwnerXattr, []byte{8, 0xe8, 7, 16, 5}, 0))
+			check(t, unix.Setxattr(name, handle.OwnerAttribute, []byte{8, 0xe8, 7, 16, 5}, 0))
 		} else {
 			check(t, os.Chown(name, 1000, 5))
 		}
@@ -187,7 +188,7 @@ func TestOmit(t *testing.T) {
 		if !bytes.Equal(stream, plain) {
 			t.Errorf("what was adopted is not what was packed: %v", lines(t, plain))
 		}
-		if n, err := unix.Lgetxattr(filepath.Join(d, "etc/b"), overlayPrefix+"origin", nil); err == nil {
+		if n, err := unix.Lgetxattr(filepath.Join(d, "etc/b"), handle.OverlayPrefix+"origin", nil); err == nil {
 			t.Errorf("an attribute of the upper directory is still there: %d bytes", n)
 		}
 	})
@@ -267,12 +268,12 @@ func sparse(t *testing.T, _ nstest.Mode) {
 func TestPathTooLong(t *testing.T) {
 	d := t.TempDir()
 	t.Cleanup(func() { _ = unpack.Remove(d) })
-	at, err := unix.Open(d, openDirFlags, 0)
+	at, err := unix.Open(d, handle.DirFlags, 0)
 	check(t, err)
 	name := strings.Repeat("x", 200)
 	for range 25 {
 		check(t, unix.Mkdirat(at, name, 0o755))
-		next, err := unix.Openat(at, name, openDirFlags, 0)
+		next, err := unix.Openat(at, name, handle.DirFlags, 0)
 		check(t, err)
 		unix.Close(at)
 		at = next
@@ -322,7 +323,7 @@ func randomUpper(t *testing.T, seed uint64, mode nstest.Mode) string {
 		case 0, 1:
 			check(t, os.Mkdir(at, 0o755))
 			if r.IntN(3) == 0 {
-				check(t, unix.Setxattr(at, opaqueXattr, []byte("y"), 0))
+				check(t, unix.Setxattr(at, handle.Opaque, []byte("y"), 0))
 			} else { // what is in an opaque directory has no whiteouts
 				dirs = append(dirs, name)
 			}

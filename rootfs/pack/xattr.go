@@ -1,31 +1,22 @@
 package pack
 
 import (
-	"errors"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
-)
-
-// Attributes of overlayfs, as it reads them when mounted with "userxattr" (Linux 5.11).
-const (
-	overlayPrefix = "user.overlay."
-	opaqueXattr   = overlayPrefix + "opaque"
-	whiteoutXattr = overlayPrefix + "whiteout"
 )
 
 // attributes are a file's extended attributes that matter here.
 type attributes map[string]string
 
-func (a attributes) opaque() bool { return a[opaqueXattr] == "y" }
+func (a attributes) opaque() bool { return a[handle.Opaque] == "y" }
 
 // holdsWhiteouts tells of whiteouts in the form of attributes (Linux 6.7).
-func (a attributes) holdsWhiteouts() bool { return a[opaqueXattr] == "x" }
+func (a attributes) holdsWhiteouts() bool { return a[handle.Opaque] == "x" }
 
 func (a attributes) whiteout() bool {
-	_, ok := a[whiteoutXattr]
+	_, ok := a[handle.Whiteout]
 	return ok
 }
 
@@ -67,26 +58,7 @@ func welcome(attr string) bool { return unpack.Welcome(attr) && !strings.Contain
 
 // readAttributes returns those of an open file; a file system without attributes has none.
 func readAttributes(fd int) (attributes, error) {
-	names, err := unpack.Grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
-	if errors.Is(err, unix.ENOTSUP) || names == "" {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	a := attributes{}
-	for attr := range strings.SplitSeq(strings.TrimSuffix(names, "\x00"), "\x00") {
-		if attr != unpack.OwnerXattr && !strings.HasPrefix(attr, overlayPrefix) && !welcome(attr) {
-			continue
-		}
-		value, err := unpack.Grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, attr, b) })
-		if errors.Is(err, unix.ENODATA) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		a[attr] = value
-	}
-	return a, nil
+	return handle.Attributes(fd, func(attr string) bool {
+		return attr == handle.OwnerAttribute || strings.HasPrefix(attr, handle.OverlayPrefix) || welcome(attr)
+	})
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // createFlags make a file of that name and open no other.
@@ -17,7 +19,7 @@ func (x *extractor) file(name string, h *tar.Header) error {
 		return err
 	}
 	return x.place(name, func(parent *dir, base string) error {
-		fd, err := openat(parent.fd, base, createFlags, 0o600)
+		fd, err := handle.Open(parent.fd, base, createFlags, 0o600)
 		if err != nil {
 			return wrap("create file", err)
 		}

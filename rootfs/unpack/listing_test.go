@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // listing describes a tree in the words of archive, sorted by name. It tells
@@ -91,9 +93,9 @@ func attributes(t testing.TB, p string, st unix.Stat_t) (f []string) {
 	t.Helper()
 	attrs := attrsOf(t, p)
 	uid, gid := int(st.Uid), int(st.Gid)
-	if v, ok := attrs[OwnerXattr]; ok {
+	if v, ok := attrs[handle.OwnerAttribute]; ok {
 		uid, gid = recorded(t, []byte(v))
-		delete(attrs, OwnerXattr)
+		delete(attrs, handle.OwnerAttribute)
 	}
 	if uid != 0 || gid != 0 {
 		f = append(f, fmt.Sprintf("owner=%d:%d", uid, gid))

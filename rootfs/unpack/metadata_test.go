@@ -148,3 +148,27 @@ func TestSparseFile(t *testing.T) {
 		}
 	})
 }
+
+// TestLayersAreTheSameWheneverUnpacked has directories that no entry describes, in some that are not open any more.
+func TestLayersAreTheSameWheneverUnpacked(t *testing.T) {
+	nstest.Both(t, func(t *testing.T, mode nstest.Mode) {
+		eachWalk(t, "times", mode, func(t *testing.T, o Options) {
+			lines, want := "file a/b/c\n", map[string]int64{"a": 0, "a/b": 0}
+			for i := range 3 * maxOpen {
+				dir := strings.Repeat("x", i+1)
+				lines += "dir " + dir + " time=2001-01-01T00:00:00Z\n"
+				want[dir], want[dir+"/y"], want[dir+"/y/z"] = 978307200, 0, 0
+			}
+			for i := range 3 * maxOpen {
+				lines += "file " + strings.Repeat("x", i+1) + "/y/z/f\n"
+			}
+			dir, _, err := layer(t, lines+"file a/d/e\n", o)
+			check(t, err)
+			for name, seconds := range want {
+				if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.ModTime().Unix() != seconds {
+					t.Fatalf("%s is of %v, not %d, %v", name, info.ModTime(), seconds, err)
+				}
+			}
+		})
+	})
+}

@@ -18,6 +18,7 @@ import (
 	goarchive "github.com/moby/go-archive"
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/nstest"
 )
 
@@ -60,7 +61,7 @@ func about(t *testing.T, p string, st unix.Stat_t, mode nstest.Mode) string {
 		return "whiteout"
 	}
 	attrs := attrsOf(t, p)
-	delete(attrs, OwnerXattr) // the oracle has no such mode
+	delete(attrs, handle.OwnerAttribute) // the oracle has no such mode
 	if kind(&st) == unix.S_IFREG && st.Nlink > 1 {
 		// The headers of hard links may say something else than the file's. They
 		// count for the oracle, and as in GNU tar not for us.

@@ -2,16 +2,12 @@ package unpack
 
 import (
 	"archive/tar"
-	"encoding/binary"
 	"errors"
 
 	"golang.org/x/sys/unix"
-)
 
-// OwnerXattr holds the owner that a file has in the container if only one id
-// is mapped: a protobuf message with uid as field 1 and gid as field 2, both
-// varints, 0 left out (https://github.com/rootless-containers/proto).
-const OwnerXattr = "user.rootlesscontainers"
+	"github.com/bivouac-run/bivouac/rootfs/handle"
+)
 
 // overflowID is the kernel's id for "somebody else".
 const overflowID = 65534
@@ -46,24 +42,13 @@ func (x *extractor) ownAt(parent *dir, base, name string, h *tar.Header) error {
 
 func recordOwner(fd, uid, gid int) error {
 	if uid != 0 || gid != 0 {
-		return setOwnXattr(fd, OwnerXattr, string(ownerMessage(uid, gid)))
+		return setOwnXattr(fd, handle.OwnerAttribute, string(handle.Owner{UID: uint32(uid), GID: uint32(gid)}.Message()))
 	}
-	err := unix.Fremovexattr(fd, OwnerXattr)
+	err := unix.Fremovexattr(fd, handle.OwnerAttribute)
 	if errors.Is(err, unix.ENODATA) || noXattrs(err) {
 		return nil
 	}
-	return wrap("remove attribute "+OwnerXattr, err)
-}
-
-func ownerMessage(uid, gid int) []byte {
-	var b []byte
-	if uid != 0 {
-		b = binary.AppendUvarint(append(b, 1<<3), uint64(uid))
-	}
-	if gid != 0 {
-		b = binary.AppendUvarint(append(b, 2<<3), uint64(gid))
-	}
-	return b
+	return wrap("remove attribute "+handle.OwnerAttribute, err)
 }
 
 // ids are the owner that an entry gets.

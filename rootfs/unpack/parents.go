@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // Lower is an unpacked layer of an image.
@@ -97,12 +99,12 @@ type stacked struct{ fd, layer int }
 
 func openRoots(layers []Lower) (s stack, err error) {
 	for i, l := range slices.Backward(layers) {
-		fd, err := openat(unix.AT_FDCWD, l.Dir, openDirFlags, 0)
+		fd, err := handle.Open(unix.AT_FDCWD, l.Dir, handle.DirFlags, 0)
 		if err != nil {
 			return s, fmt.Errorf("open layer directory %q: %w", l.Dir, err)
 		}
 		s = append(s, stacked{fd, i})
-		if isOpaque(fd) {
+		if handle.IsOpaque(fd) {
 			break
 		}
 	}
@@ -113,7 +115,7 @@ func openRoots(layers []Lower) (s stack, err error) {
 // that name, a whiteout too, hides the layers below.
 func (s stack) down(component string) (below stack, err error) {
 	for _, e := range s {
-		fd, err := openat(e.fd, component, openDirFlags, 0)
+		fd, err := handle.Open(e.fd, component, handle.DirFlags, 0)
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}
@@ -124,7 +126,7 @@ func (s stack) down(component string) (below stack, err error) {
 			return below, errors.Join(err, s.close())
 		}
 		below = append(below, stacked{fd, e.layer})
-		if isOpaque(fd) {
+		if handle.IsOpaque(fd) {
 			break
 		}
 	}
@@ -179,7 +181,7 @@ func (p *parents) write(dir string) error {
 }
 
 func (m metadata) apply(dir string) error {
-	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags, 0)
+	fd, err := handle.Open(unix.AT_FDCWD, dir, handle.DirFlags, 0)
 	if err != nil {
 		return err
 	}
@@ -206,23 +208,5 @@ func (m metadata) set(fd int) error {
 // imageAttrs are the attributes of a file that are the image's, and that of its
 // owner.
 func imageAttrs(fd int) (map[string]string, error) {
-	names, err := Grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
-	if noXattrs(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, wrap("list attributes", err)
-	}
-	attrs := map[string]string{}
-	for attr := range strings.SplitSeq(names, "\x00") {
-		if attr != OwnerXattr && !Welcome(attr) {
-			continue
-		}
-		value, err := Grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, attr, b) })
-		if err != nil {
-			return nil, wrap("read attribute "+attr, err)
-		}
-		attrs[attr] = value
-	}
-	return attrs, nil
+	return handle.Attributes(fd, func(attr string) bool { return attr == handle.OwnerAttribute || Welcome(attr) })
 }

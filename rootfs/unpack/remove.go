@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // maxDepth bounds the directories that a removal keeps open: a deeper one is
@@ -23,7 +25,7 @@ const maxDepth = 32
 // Errors: the errno of a failed system call, such as EBUSY for a mount point,
 // with the name of the file.
 func Remove(dir string) error {
-	parent, err := openat(unix.AT_FDCWD, filepath.Dir(dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	parent, err := handle.Open(unix.AT_FDCWD, filepath.Dir(dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err == nil {
 		err = errors.Join(removeAt(parent, filepath.Base(dir)), unix.Close(parent))
 	}
@@ -123,10 +125,10 @@ func (r *remover) lift(at int, name string) error {
 }
 
 func openForRemoval(at int, base string) (int, error) {
-	fd, err := openat(at, base, openDirFlags, 0)
+	fd, err := handle.Open(at, base, handle.DirFlags, 0)
 	if errors.Is(err, unix.EACCES) {
 		if err = chmodAt(at, base); err == nil {
-			fd, err = openat(at, base, openDirFlags, 0)
+			fd, err = handle.Open(at, base, handle.DirFlags, 0)
 		}
 	}
 	return fd, err
@@ -139,7 +141,7 @@ func chmodAt(at int, base string) error {
 	if !errors.Is(err, unix.EOPNOTSUPP) {
 		return err
 	}
-	fd, err := openat(at, base, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := handle.Open(at, base, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}

@@ -7,40 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDirFlags open a directory that is not a symlink.
-const openDirFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-
-// uninterrupted repeats a system call that a signal ended; file systems in
-// user space let that happen.
-func uninterrupted(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
-
-func openat(at int, name string, flags int, mode uint32) (fd int, err error) {
-	err = uninterrupted(func() error {
-		fd, err = unix.Openat(at, name, flags, mode)
-		return err
-	})
-	return fd, err
-}
-
-// openBelow opens the directory name, with no symlink or mount point in it.
-func openBelow(at int, name string) (fd int, err error) {
-	how := unix.OpenHow{
-		Flags:   openDirFlags,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
-	}
-	err = uninterrupted(func() error {
-		fd, err = unix.Openat2(at, name, &how)
-		return err
-	})
-	return fd, err
-}
-
 func writeAll(fd int, p []byte) error {
 	for len(p) > 0 {
 		n, err := unix.Write(fd, p)

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 const (
@@ -41,7 +43,7 @@ type tree struct {
 // default ACL, which it may have from the store it lies in, would change the
 // mode of everything made below.
 func openTree(name string, o Options) (*tree, error) {
-	fd, err := openat(unix.AT_FDCWD, name, openDirFlags, 0)
+	fd, err := handle.Open(unix.AT_FDCWD, name, handle.DirFlags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open layer directory %q: %w", name, err)
 	}
@@ -69,7 +71,7 @@ func (t *tree) get(name string, create bool) (*dir, error) {
 		return d, nil
 	}
 	if !t.o.noOpenat2 {
-		if fd, err := openBelow(t.root.fd, name); err == nil {
+		if fd, err := handle.OpenBelow(t.root.fd, name); err == nil {
 			return t.opened(fd, name)
 		}
 	}
@@ -197,7 +199,7 @@ func (t *tree) clear(d *dir, base string) error {
 // made opens a directory that was just made in parent. Its times and group are
 // for the caller to set.
 func (t *tree) made(parent *dir, name string) (*dir, error) {
-	fd, err := openat(parent.fd, path.Base(name), openDirFlags, 0)
+	fd, err := handle.Open(parent.fd, path.Base(name), handle.DirFlags, 0)
 	if err != nil {
 		return nil, wrap("open directory", err)
 	}
@@ -207,7 +209,8 @@ func (t *tree) made(parent *dir, name string) (*dir, error) {
 	return d, err
 }
 
-// imply makes a directory that the layer uses without describing it.
+// imply makes a directory that the layer uses without describing it. It is of 1970, so that a layer is the same whenever it is
+// unpacked.
 func (t *tree) imply(at int, base, name string) (fd int, err error) {
 	if err := t.o.Budget.take(headerSize); err != nil {
 		return -1, err
@@ -215,10 +218,10 @@ func (t *tree) imply(at int, base, name string) (fd int, err error) {
 	if err := unix.Mkdirat(at, base, 0o700); err != nil {
 		return -1, wrap("make directory", err)
 	}
-	if fd, err = openat(at, base, openDirFlags, 0); err != nil {
+	if fd, err = handle.Open(at, base, handle.DirFlags, 0); err != nil {
 		return -1, wrap("open directory", err)
 	}
-	if err := nobodys(fd); err != nil {
+	if err := errors.Join(nobodys(fd), (&times{}).set(fd)); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}

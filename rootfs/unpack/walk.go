@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // maxLinks is how many symlinks one name may lead through, as in the kernel.
@@ -56,22 +58,41 @@ func (w *walker) step(component string) (link string, err error) {
 	case "..":
 		return "", w.up()
 	}
-	fd, err := openat(w.fd, component, openDirFlags, 0)
+	fd, err := handle.Open(w.fd, component, handle.DirFlags, 0)
 	switch {
 	case w.create && errors.Is(err, unix.ENOENT):
-		fd, err = w.t.imply(w.fd, component, w.path()+"/"+component)
+		err = keepTimes(w.fd, func() (err error) {
+			fd, err = w.t.imply(w.fd, component, w.path()+"/"+component)
+			return err
+		})
 	case errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP):
 		if link, err = w.follow(component); link != "" || err != nil {
 			return link, err
 		}
-		fd, err = w.uncover(component)
+		err = keepTimes(w.fd, func() (err error) {
+			fd, err = w.uncover(component)
+			return err
+		})
 	}
 	if err != nil {
+		_ = unix.Close(fd) // mostly there is none
 		return "", fmt.Errorf("open directory %q: %w", w.path()+"/"+component, err)
 	}
 	w.move(fd)
 	w.at = append(w.at, component)
 	return "", nil
+}
+
+// keepTimes leaves an open directory the times that it has while something is made in it. [tree] may have closed it.
+func keepTimes(fd int, do func() error) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return wrap("stat directory", err)
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return (&times{st.Atim, st.Mtim}).set(fd)
 }
 
 // up goes to the parent directory. Nobody else moves directories of the layer,
@@ -80,7 +101,7 @@ func (w *walker) up() error {
 	if len(w.at) == 0 {
 		return ErrEscape
 	}
-	fd, err := openat(w.fd, "..", openDirFlags, 0)
+	fd, err := handle.Open(w.fd, "..", handle.DirFlags, 0)
 	if err != nil {
 		return wrap("open parent directory", err)
 	}

@@ -3,18 +3,15 @@ package unpack
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // Attributes of overlayfs, as it reads them when mounted with "userxattr"
 // (Linux 5.11).
-const (
-	opaqueXattr   = "user.overlay.opaque"
-	whiteoutXattr = "user.overlay.whiteout"
-)
+const ()
 
 // mark applies a whiteout or an opaque mark. Both hide only what lower layers
 // have: what this layer has of that name stays, whichever comes first.
@@ -29,7 +26,7 @@ func (x *extractor) mark(m *mark) error {
 	if m.opaque {
 		return cover(parent.fd)
 	}
-	if isOpaque(parent.fd) {
+	if handle.IsOpaque(parent.fd) {
 		return nil // see dropWhiteouts
 	}
 	err = x.makeWhiteout(parent, m.hides)
@@ -41,7 +38,7 @@ func (x *extractor) mark(m *mark) error {
 
 // coverExisting makes a directory of this layer hide the lower layers' one.
 func coverExisting(parent *dir, base string) error {
-	fd, err := openat(parent.fd, base, openDirFlags, 0)
+	fd, err := handle.Open(parent.fd, base, handle.DirFlags, 0)
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil // it hides what is below by itself
 	}
@@ -62,29 +59,20 @@ func cover(fd int) error {
 // dropWhiteouts deletes what has nothing to hide in an opaque directory: the
 // kernel would list it there as a name without a file.
 func dropWhiteouts(at int) error {
-	fd, err := openat(at, ".", openDirFlags, 0)
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fd), "directory")
-	defer f.Close()
-	for {
-		names, err := f.Readdirnames(1024)
-		if err == io.EOF {
-			return nil
-		}
+	for names, err := range handle.Names(at) {
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
-			if !isWhiteoutAt(fd, name) {
+			if !isWhiteoutAt(at, name) {
 				continue
 			}
-			if err := unix.Unlinkat(fd, name, 0); err != nil {
+			if err := unix.Unlinkat(at, name, 0); err != nil {
 				return err
 			}
 		}
 	}
+	return nil
 }
 
 func (x *extractor) makeWhiteout(parent *dir, base string) error {
@@ -109,15 +97,15 @@ func xattrWhiteout(parent *dir, base string) error {
 	if !kernelHas(6, 7) {
 		return ErrWhiteout
 	}
-	fd, err := openat(parent.fd, base, createFlags, 0o600)
+	fd, err := handle.Open(parent.fd, base, createFlags, 0o600)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(setOwnXattr(fd, whiteoutXattr, "y"), wrap("close file", unix.Close(fd)))
+	err = errors.Join(setOwnXattr(fd, handle.Whiteout, "y"), wrap("close file", unix.Close(fd)))
 	if err != nil {
 		return err
 	}
-	return setOwnXattr(parent.fd, opaqueXattr, "x")
+	return setOwnXattr(parent.fd, handle.Opaque, "x")
 }
 
 // isWhiteoutAt tells whether base is either form of whiteout.
@@ -126,23 +114,17 @@ func isWhiteoutAt(at int, base string) bool {
 	if err != nil || isWhiteout(&st) || kind(&st) != unix.S_IFREG || st.Size != 0 {
 		return err == nil && isWhiteout(&st)
 	}
-	fd, err := openat(at, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := handle.Open(at, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
-	_, err = unix.Fgetxattr(fd, whiteoutXattr, nil)
+	_, err = unix.Fgetxattr(fd, handle.Whiteout, nil)
 	return err == nil
 }
 
 // setOpaque hides all that lower layers have in a directory.
-func setOpaque(fd int) error { return setOwnXattr(fd, opaqueXattr, "y") }
-
-func isOpaque(fd int) bool {
-	var value [1]byte
-	n, err := unix.Fgetxattr(fd, opaqueXattr, value[:])
-	return err == nil && n == 1 && value[0] == 'y'
-}
+func setOpaque(fd int) error { return setOwnXattr(fd, handle.Opaque, "y") }
 
 // kernelHas compares the release of the running kernel.
 func kernelHas(major, minor int) bool {

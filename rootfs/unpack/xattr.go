@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 )
 
 // paxXattr starts the PAX records that hold extended attributes.
@@ -51,7 +53,7 @@ func (x *extractor) setXattrs(fd int, name string, h *tar.Header) error {
 // default ACLs would change files made later.
 func Welcome(attr string) bool {
 	return attr == "security.capability" ||
-		strings.HasPrefix(attr, "user.") && !strings.HasPrefix(attr, "user.overlay.") && attr != OwnerXattr
+		strings.HasPrefix(attr, "user.") && !strings.HasPrefix(attr, handle.OverlayPrefix) && attr != handle.OwnerAttribute
 }
 
 // refusals are the errors of the file system or the kernel for an attribute that it does not take.
@@ -105,24 +107,4 @@ func fileSystem(fd int) string {
 		return name
 	}
 	return fmt.Sprintf("%#x", st.Type)
-}
-
-// Grown returns what get fills a buffer with. Get is a call like flistxattr(2), which says how much there is if the buffer is
-// nil; there may be more a moment later.
-func Grown(get func([]byte) (int, error)) (string, error) {
-	for {
-		size, err := get(nil)
-		if err != nil || size == 0 {
-			return "", err
-		}
-		b := make([]byte, size)
-		n, err := get(b)
-		if errors.Is(err, unix.ERANGE) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		return string(b[:n]), nil
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
@@ -74,7 +75,7 @@ func copyAside(ctx context.Context, dir string, content Content) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	dst, err := openDirectory(dir)
+	dst, err := handle.OpenDir(dir)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func copyAside(ctx context.Context, dir string, content Content) error {
 // settle moves what is whole into the volume, name by name: containers that have the volume mounted see the same directory.
 // What they made themselves in the meantime stays.
 func (v *Volume) settle(filled string, content Content) error {
-	src, err := openDirectory(filled)
+	src, err := handle.OpenDir(filled)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -93,7 +94,7 @@ func (v *Volume) settle(filled string, content Content) error {
 		return err
 	}
 	defer src.Close()
-	dst, err := openDirectory(v.Data())
+	dst, err := handle.OpenDir(v.Data())
 	if err != nil {
 		return err
 	}
@@ -115,13 +116,8 @@ func (v *Volume) settle(filled string, content Content) error {
 	return unpack.Remove(filled)
 }
 
-// openDirectory follows no symlink.
-func openDirectory(dir string) (*os.File, error) {
-	return os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-}
-
 func isEmpty(dir string) (bool, error) {
-	d, err := openDirectory(dir)
+	d, err := handle.OpenDir(dir)
 	if err != nil {
 		return false, err
 	}

@@ -190,33 +190,20 @@ func (v *Volume) lock(ctx context.Context, name string) (*os.File, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, notFound(v.Name)
 	}
-	for err == nil {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil && filelock.HasItsName(f) {
-			return f, nil
+	if err != nil {
+		return nil, err
+	}
+	lock, err := filelock.Wait(ctx, func() (*os.File, error) {
+		if got, err := filelock.Flock(f, unix.LOCK_EX); !got {
+			return nil, err
 		}
-		switch {
-		case err == nil:
-			err = notFound(v.Name)
-		case errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR):
-			err = pause(ctx)
-		}
+		return f, nil
+	})
+	if errors.Is(err, filelock.ErrGone) {
+		err = notFound(v.Name)
 	}
-	return nil, errors.Join(err, closeFile(f))
-}
-
-func closeFile(f *os.File) error {
-	if f == nil {
-		return nil
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	return f.Close()
-}
-
-func pause(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(2 * time.Millisecond):
-		return nil
-	}
+	return lock, nil
 }

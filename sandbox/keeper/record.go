@@ -169,15 +169,12 @@ func lockDirectory(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, f.Close()
+	got, err := filelock.Flock(f, unix.LOCK_EX)
+	switch {
+	case got:
+		return f, nil
+	case errors.Is(err, filelock.ErrGone):
+		err = fmt.Errorf("lock container: %w", fs.ErrNotExist) // it was removed meanwhile
 	}
-	if err == nil && !filelock.HasItsName(f) {
-		err = fs.ErrNotExist // it was removed meanwhile
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock container: %w", err), f.Close())
-	}
-	return f, nil
+	return nil, errors.Join(err, f.Close())
 }

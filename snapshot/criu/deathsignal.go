@@ -1,11 +1,6 @@
 package criu
 
-import (
-	"os"
-	"strconv"
-
-	"github.com/aperturerobotics/protobuf-go-lite/encoding/protowire"
-)
+import "github.com/aperturerobotics/protobuf-go-lite/encoding/protowire"
 
 // fieldDeathSignal is of thread_core_entry (core.proto of CRIU).
 const fieldDeathSignal = 8
@@ -16,17 +11,13 @@ const fieldDeathSignal = 8
 //
 // Errors: a damaged image.
 func ClearDeathSignal(dir string) error {
-	root, err := os.OpenRoot(dir)
+	root, all, err := openImages(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // a directory
-	all, err := processes(root)
-	if err != nil {
-		return err
-	}
 	for _, thread := range all[0].Threads {
-		if err := editCore(root, "core-"+strconv.Itoa(thread)+".img", withoutDeathSignal); err != nil {
+		if err := editCore(root, coreOf(thread), withoutDeathSignal); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"github.com/aperturerobotics/protobuf-go-lite/encoding/protowire"
 	"golang.org/x/sys/unix"
@@ -32,12 +33,24 @@ type Process struct {
 //
 // Errors: damaged or missing images.
 func Processes(dir string) ([]Process, error) {
-	root, err := os.OpenRoot(dir)
+	root, all, err := openImages(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close() //nolint:errcheck // a directory
-	return processes(root)
+	return all, root.Close()
+}
+
+// openImages opens a directory of images, and reads which processes they are of.
+func openImages(dir string) (*os.Root, []Process, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := processes(root)
+	if err != nil {
+		return nil, nil, errors.Join(err, root.Close())
+	}
+	return root, all, nil
 }
 
 func processes(root *os.Root) ([]Process, error) {
@@ -197,3 +210,6 @@ func eachField(message []byte, do func(field) error) error {
 	}
 	return nil
 }
+
+// coreOf is the name of the image of a process, or of a thread.
+func coreOf(id int) string { return "core-" + strconv.Itoa(id) + ".img" }

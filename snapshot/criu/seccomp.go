@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
 	"github.com/aperturerobotics/protobuf-go-lite/encoding/protowire"
 	"golang.org/x/sys/unix"
@@ -36,20 +35,16 @@ func AddSeccomp(dir string, filter []byte, flags uint32) error {
 	if n := len(filter) / filterSize; n == 0 || n > maxFilters || len(filter)%filterSize != 0 {
 		return fmt.Errorf("add seccomp filter to images: %d bytes are no filter", len(filter))
 	}
-	root, err := os.OpenRoot(dir)
+	root, all, err := openImages(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // a directory
-	all, err := processes(root)
-	if err != nil {
-		return err
-	}
 	if err := writeImage(root, "seccomp.img", seccompMagic, seccompEntry(filter, flags|unix.SECCOMP_FILTER_FLAG_TSYNC)); err != nil {
 		return err
 	}
 	for _, p := range all {
-		if err := addToCore(root, "core-"+strconv.Itoa(p.PID)+".img"); err != nil {
+		if err := addToCore(root, coreOf(p.PID)); err != nil {
 			return err
 		}
 	}
@@ -61,15 +56,11 @@ func AddSeccomp(dir string, filter []byte, flags uint32) error {
 //
 // Errors: [ErrUnfiltered]; a damaged image.
 func VerifySeccomp(dir string, filter []byte, flags uint32) error {
-	root, err := os.OpenRoot(dir)
+	root, all, err := openImages(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // a directory
-	all, err := processes(root)
-	if err != nil {
-		return err
-	}
 	entries, err := readImage(root, "seccomp.img", seccompMagic)
 	if err != nil {
 		return err
@@ -79,7 +70,7 @@ func VerifySeccomp(dir string, filter []byte, flags uint32) error {
 		return fmt.Errorf("verify seccomp.img: %w", ErrUnfiltered)
 	}
 	for _, p := range all {
-		if err := verifyCore(root, "core-"+strconv.Itoa(p.PID)+".img"); err != nil {
+		if err := verifyCore(root, coreOf(p.PID)); err != nil {
 			return err
 		}
 	}

@@ -13,11 +13,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/userns/notify"
+	"github.com/bivouac-run/bivouac/userns/notify/notifytest"
 )
 
 // The integration tests run programs of this machine in a container like the product's: the test binary starts itself
@@ -152,9 +152,9 @@ func session(s spec, state *State) error {
 }
 
 func supervise(c *exec.Cmd, s spec, state *State, socket int) error {
-	listener, err := receiveFile(socket)
-	if err != nil {
-		return errors.Join(err, c.Wait())
+	listener, err := notifytest.Receive(socket)
+	if err != nil || listener == nil {
+		return errors.Join(err, errors.New("no listener came"), c.Wait())
 	}
 	if s.SlowAnswer {
 		answers[unix.SYS_GETRESUID] = func(*call) notify.Answer { time.Sleep(2 * time.Second); return notify.Value(0) }
@@ -232,38 +232,7 @@ func install() error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	rights := unix.UnixRights(0)
-	fprog := unix.SockFprog{Len: uint16(len(raw) / unix.SizeofSockFilter), Filter: (*unix.SockFilter)(unsafe.Pointer(&raw[0]))}
-	fd, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, InstallFlags, uintptr(unsafe.Pointer(&fprog)))
-	if e != 0 {
-		return os.NewSyscallError("seccomp", e)
-	}
-	copy(rights, unix.UnixRights(int(fd)))
-	if err := unix.Sendmsg(containerSocket, []byte("x"), rights, nil, 0); err != nil {
-		return os.NewSyscallError("sendmsg", err)
-	}
-	unix.CloseOnExec(containerSocket)
-	return unix.Close(int(fd))
-}
-
-func receiveFile(socket int) (*os.File, error) {
-	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(socket, b, oob, unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	m, err := unix.ParseSocketControlMessage(oob[:n])
-	if err != nil || len(m) == 0 {
-		return nil, fmt.Errorf("no listener came: %w", err)
-	}
-	fds, err := unix.ParseUnixRights(&m[0])
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fds[0]), "listener"), nil
+	return notifytest.Install(raw, InstallFlags, containerSocket)
 }
 
 // shell runs a script as emulated root and wants what it prints.

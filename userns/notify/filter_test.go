@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify/notifytest"
 )
 
 var sample = []Trap{
@@ -16,50 +18,18 @@ var sample = []Trap{
 	{unix.SYS_FSTAT, []Condition{{1, bpf.JumpEqual, 7}}},
 }
 
-// data is struct seccomp_data as the virtual machine wants it, whose loads are big endian.
-func data(arch uint32, number uintptr, args ...uint64) []byte {
-	b := make([]byte, 64)
-	binary.BigEndian.PutUint32(b[offsetNumber:], uint32(number))
-	binary.BigEndian.PutUint32(b[offsetArch:], arch)
-	for i, a := range args {
-		binary.BigEndian.PutUint32(b[offsetArgs+8*i:], uint32(a))
-	}
-	return b
-}
-
 func TestProgramAsksWhereAllConditionsOfATrapHold(t *testing.T) {
-	vm, err := bpf.NewVM(Program(sample))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		name   string
-		arch   uint32
-		number uintptr
-		args   []uint64
-		asks   bool
-	}{
-		{"no condition", AuditArch, unix.SYS_GETPID, nil, true},
-		{"another number", AuditArch, unix.SYS_READ, nil, false},
-		{"all hold", AuditArch, unix.SYS_OPENAT, []uint64{1, 0, 1}, true},
-		{"the first does not", AuditArch, unix.SYS_OPENAT, []uint64{100, 0, 1}, false},
-		{"the last does not", AuditArch, unix.SYS_OPENAT, []uint64{1, 0, 2}, false},
-		{"those of the next trap", AuditArch, unix.SYS_OPENAT, []uint64{100, 0, 1<<20 | 2}, true},
-		{"equal", AuditArch, unix.SYS_FSTAT, []uint64{0, 7}, true},
-		{"not equal", AuditArch, unix.SYS_FSTAT, []uint64{7, 8}, false},
-		{"32 bit", unix.AUDIT_ARCH_I386, unix.SYS_GETPID, nil, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			want := unix.SECCOMP_RET_ALLOW
-			if tt.asks {
-				want = unix.SECCOMP_RET_USER_NOTIF
-			}
-			if got, err := vm.Run(data(tt.arch, tt.number, tt.args...)); err != nil || got != want {
-				t.Errorf("got %#x, %v, want %#x", got, err, want)
-			}
-		})
-	}
+	notifytest.Check(t, Program(sample), []notifytest.Case{
+		{Name: "no condition", Arch: AuditArch, Number: unix.SYS_GETPID, Asks: true},
+		{Name: "another number", Arch: AuditArch, Number: unix.SYS_READ},
+		{Name: "all hold", Arch: AuditArch, Number: unix.SYS_OPENAT, Args: []uint64{1, 0, 1}, Asks: true},
+		{Name: "the first does not", Arch: AuditArch, Number: unix.SYS_OPENAT, Args: []uint64{100, 0, 1}},
+		{Name: "the last does not", Arch: AuditArch, Number: unix.SYS_OPENAT, Args: []uint64{1, 0, 2}},
+		{Name: "those of the next trap", Arch: AuditArch, Number: unix.SYS_OPENAT, Args: []uint64{100, 0, 1<<20 | 2}, Asks: true},
+		{Name: "equal", Arch: AuditArch, Number: unix.SYS_FSTAT, Args: []uint64{0, 7}, Asks: true},
+		{Name: "not equal", Arch: AuditArch, Number: unix.SYS_FSTAT, Args: []uint64{7, 8}},
+		{Name: "32 bit", Arch: unix.AUDIT_ARCH_I386, Number: unix.SYS_GETPID},
+	})
 }
 
 func TestFilterIsAnArrayOfInstructions(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/snapshot/criu"
+	"github.com/bivouac-run/bivouac/userns/notify/notifytest"
 )
 
 // TestDumpAndRestore has the real CRIU checkpoint processes that it could not, or not rightly, without the bridge.
@@ -127,7 +128,7 @@ func target(s spec) error {
 	if err != nil {
 		return err
 	}
-	if _, err := load(allowAll(), unix.SECCOMP_FILTER_FLAG_TSYNC); err != nil {
+	if _, err := notifytest.Load(allowAll(), unix.SECCOMP_FILTER_FLAG_TSYNC); err != nil {
 		return err
 	}
 	if err := startChild(s, o); err != nil {

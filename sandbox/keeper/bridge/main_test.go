@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify/notifytest"
 )
 
 // The integration tests make containers like the product's: the test binary starts itself as keeper in namespaces of one id,
@@ -148,7 +150,7 @@ func serveAll(s spec, socket int) error {
 		fmt.Fprintf(os.Stderr, "LOG "+format+"\n", args...)
 	}}
 	for {
-		listener, err := receiveFile(socket)
+		listener, err := notifytest.Receive(socket)
 		if err != nil || listener == nil {
 			return err
 		}
@@ -156,23 +158,6 @@ func serveAll(s spec, socket int) error {
 			return err
 		}
 	}
-}
-
-func receiveFile(socket int) (*os.File, error) {
-	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
-	n, oobn, _, _, err := unix.Recvmsg(socket, b, oob, unix.MSG_CMSG_CLOEXEC)
-	if err != nil || n == 0 {
-		return nil, err
-	}
-	m, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(m) == 0 {
-		return nil, fmt.Errorf("no listener came: %w", err)
-	}
-	fds, err := unix.ParseUnixRights(&m[0])
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fds[0]), "listener"), nil
 }
 
 func mountProc() error {
@@ -244,28 +229,7 @@ func install() error {
 	if err != nil {
 		return err
 	}
-	fd, err := load(raw, InstallFlags)
-	if err != nil {
-		return err
-	}
-	if err := unix.Sendmsg(containerSocket, []byte("x"), unix.UnixRights(fd), nil, 0); err != nil {
-		return os.NewSyscallError("sendmsg", err)
-	}
-	unix.CloseOnExec(containerSocket)
-	return unix.Close(fd)
-}
-
-// load installs a filter on this thread.
-func load(raw []byte, flags uintptr) (int, error) {
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return -1, err
-	}
-	fprog := unix.SockFprog{Len: uint16(len(raw) / unix.SizeofSockFilter), Filter: (*unix.SockFilter)(unsafe.Pointer(&raw[0]))}
-	fd, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&fprog)))
-	if e != 0 {
-		return -1, os.NewSyscallError("seccomp", e)
-	}
-	return int(fd), nil
+	return notifytest.Install(raw, InstallFlags, containerSocket)
 }
 
 // allowAll is a filter of its own.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bivouac-run/bivouac/userns/notify/notifytest"
 )
 
 // probes run inside the container under the filter, and ask what CRIU does about its first process.
@@ -63,7 +65,7 @@ func holdAndProbe(s spec) (err error) {
 		return err
 	}
 	if s.Options.Filters != 0 {
-		if _, err := load(allowAll(), unix.SECCOMP_FILTER_FLAG_TSYNC); err != nil {
+		if _, err := notifytest.Load(allowAll(), unix.SECCOMP_FILTER_FLAG_TSYNC); err != nil {
 			return err
 		}
 	}

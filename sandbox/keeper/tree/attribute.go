@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/rootfs/unpack"
 )
 
@@ -27,7 +28,7 @@ func (l location) attribute(attr string) (string, error) {
 	if l.handle {
 		get = unix.Getxattr
 	}
-	return unpack.Grown(func(b []byte) (int, error) { return get(l.path, attr, b) })
+	return handle.Grown(func(b []byte) (int, error) { return get(l.path, attr, b) })
 }
 
 // attributes returns those that an archive may hold.
@@ -36,7 +37,7 @@ func (l location) attributes() (map[string]string, error) {
 	if l.handle {
 		listing = unix.Listxattr
 	}
-	names, err := unpack.Grown(func(b []byte) (int, error) { return listing(l.path, b) })
+	names, err := handle.Grown(func(b []byte) (int, error) { return listing(l.path, b) })
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
