@@ -164,15 +164,6 @@ var _ = Describe("volumes", func() {
 		}).Should(BeEmpty())
 	})
 
-	It("are copied with cp while a program has them", func() {
-		c := volumeCamp()
-		c.detach("user", "sleep 1000", "-v", "data:/data")
-		file := filepath.Join(GinkgoT().TempDir(), "file")
-		Expect(os.WriteFile(file, []byte("copied"), 0o644)).To(Succeed())
-		c.succeed("cp", file, "user:/data/file")
-		Expect(c.inVolume("cat /data/file", "-v", "data:/data")).To(Equal("copied"))
-	})
-
 	It("of a container's own are among the files of its snapshots, and those with a name are the same for all", func() {
 		c := volumeCamp()
 		c.detach("origin", "mkdir -p /own/deep; echo mine > /own/deep/file; echo shared > /named/file; sleep 1000", "-v", "/own", "-v", "named:/named")

@@ -10,7 +10,7 @@ import (
 // Build builds an image of a Dockerfile. Events, if not nil, is called for each event in order, from the goroutine that called
 // Build; it must not call the client.
 //
-// Errors: CodeInvalid with line and excerpt for a Dockerfile that cannot be read; CodeBuild for a RUN that failed; those of
+// Errors: CodeInvalid with line and excerpt for a Dockerfile that cannot be read; CodeBuild for a step that failed, as a RUN or a COPY; those of
 // [Client.Pull] and [Client.Create].
 func (c *Client) Build(ctx context.Context, spec BuildSpec, events func(BuildEvent)) (ImageInfo, error) {
 	var info ImageInfo

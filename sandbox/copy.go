@@ -19,12 +19,13 @@ import (
 //     single id the owners of symlinks and fifos are lost. dir itself keeps its own if it was there.
 //   - A file replaces another one at once, with all of its content. Files and directories do not replace each other, mount
 //     points are not replaced, and device nodes are refused.
-//   - While the program runs the files go where it sees them: to its mounts too, and not where those are read-only.
+//   - While the program runs the files go where it sees them: to its mounts too, and not where those are read-only. Otherwise they
+//     go to volumes and bind mounts as a start would mount them, and below memory file systems, which are not there.
 //
 // What was copied before an error stays, and the stream may still be read once.
 //
-// Errors: CodeBadArchive, CodeInvalid, CodeUnmappedID, CodeUnsupported, CodeNoSpace; CodeAlreadyFinished after Discard; those
-// of the stream.
+// Errors: CodeBadArchive, CodeInvalid, CodeUnmappedID, CodeUnsupported, CodeNoSpace; CodeMount if the container does not run
+// and a mount of it cannot be made; CodeAlreadyFinished after Discard; those of the stream.
 func (ct *Container) CopyTo(ctx context.Context, dir string, tar io.Reader) error {
 	return ct.client.sendArchive(ctx, fmt.Sprintf("copy to %q", dir), KindCopyTo, CopyRequest{ContainerRequest: ct.request(), Path: []byte(dir)}, tar, nil)
 }
@@ -81,7 +82,7 @@ func feed(w *os.File, stream io.Reader) error {
 //
 // The caller closes the stream, which may be before its end. Its last Read returns what became of it. The end of ctx ends it too.
 //
-// Errors: CodeNotFound, CodeInvalid, CodeUnsupported; CodeAlreadyFinished after Discard.
+// Errors: CodeNotFound, CodeInvalid, CodeUnsupported; CodeMount as for CopyTo; CodeAlreadyFinished after Discard.
 func (ct *Container) CopyFrom(ctx context.Context, path string) (io.ReadCloser, error) {
 	return ct.client.openArchive(ctx, fmt.Sprintf("copy from %q", path), KindCopyFrom, CopyRequest{ContainerRequest: ct.request(), Path: []byte(path)})
 }

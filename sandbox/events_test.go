@@ -44,8 +44,9 @@ func TestEventsAreForTheirOwnerAlone(t *testing.T) {
 func TestEventsOverTurnOvers(t *testing.T) {
 	const writers, each = 8, 60
 	f := newEventFile(t, 32<<10)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	unread := make(chan bool, 50) // what was written and not seen is less than a record: only one turn-over behind is nothing lost
 	seen := map[string]int{}
 	total := 0
 	following := make(chan error, 1)
@@ -58,6 +59,7 @@ func TestEventsOverTurnOvers(t *testing.T) {
 			}
 			seen[e.ID]++
 			total++
+			<-unread
 			return total < writers*each
 		})
 	}()
@@ -66,10 +68,14 @@ func TestEventsOverTurnOvers(t *testing.T) {
 		all.Go(func() {
 			for n := range each {
 				e := Event{Type: EventContainer, Action: "start", ID: fmt.Sprint(w), Attributes: map[string]string{"n": fmt.Sprint(n), "pad": strings.Repeat("x", 100)}}
+				select {
+				case unread <- true:
+				case <-ctx.Done():
+					return
+				}
 				if err := f.emit(e); err != nil {
 					t.Error(err)
 				}
-				time.Sleep(8 * time.Millisecond)
 			}
 		})
 	}

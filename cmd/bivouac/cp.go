@@ -23,6 +23,7 @@ func newCpCommand() *cobra.Command {
 		Use:   "cp [flags] CONTAINER:SOURCE TARGET|-\n  bivouac cp [flags] SOURCE|- CONTAINER:TARGET",
 		Short: "Copy files out of containers and into them",
 		Long: `Copy a file or a directory out of a container, or into one, whether it runs or not. Nothing needs to be installed in it.
+Its volumes and bind mounts are where they are mounted, and read-only where they are that in the container.
 
 A target that is a directory gets the source in it; of a SOURCE that ends in /. it gets the content. Otherwise the target is the
 copy's name, whose directory has to be there, and it has to end in / of a directory alone. - is a tar stream, on standard output,

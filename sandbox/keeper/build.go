@@ -121,6 +121,8 @@ func buildError(err error) error {
 		e = sandbox.Error{Code: sandbox.CodeBuild, Message: step.Err.Error()}
 	case e.Code == sandbox.CodeInternal && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)):
 		e.Code, e.Remedy = sandbox.CodeNoSpace, "make room there, or set BIVOUAC_HOME to a directory on a larger file system"
+	case e.Code == sandbox.CodeInternal: // such as a COPY of what cannot be copied
+		e.Code = sandbox.CodeBuild
 	}
 	e.Message = (&build.StepError{File: step.File, Line: step.Line, Err: errors.New(e.Message)}).Error()
 	e.Detail = step.Excerpt

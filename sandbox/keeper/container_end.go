@@ -40,6 +40,7 @@ func (c *container) takeDown(remove bool) error {
 		c.last.kill()
 	}
 	c.settle()
+	c.endCopies()
 	c.closeTerminal()
 	c.k.doors.close(c) // of one that is kept after its end is on record, which tells a killed keeper from one that has ended
 	err := errors.Join(c.releasePorts(), c.release())

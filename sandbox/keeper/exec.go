@@ -214,7 +214,7 @@ func (x *session) attempt(stdio []*os.File) error {
 	theirs.Close()
 	process := x.process
 	serve := func(listener *os.File) { serveEmulation(listener, x.c.emulatedAs(x.user), process) }
-	if err := awaitExec(ours, x.spec.Args[0], serve); err != nil {
+	if err := x.c.awaitExec(ours, x.spec.Args[0], serve); err != nil {
 		x.kill()
 		if x.terminal != nil {
 			x.terminal.Close()

@@ -13,7 +13,8 @@ import (
 	"github.com/bivouac-run/bivouac/sandbox/wire"
 )
 
-// files opens the container's root: as its program sees it, with its mounts, while that runs, otherwise as it is mounted.
+// files opens the container's root: as its program sees it, with its mounts, while that runs, otherwise with its volumes and
+// bind mounts.
 func (c *container) files(doing string) (*tree.Root, error) {
 	c.mu.Lock()
 	discarding, p := c.discarding, c.last
@@ -23,7 +24,7 @@ func (c *container) files(doing string) (*tree.Root, error) {
 	}
 	dir, err := p.root()
 	if dir == nil && err == nil {
-		dir, err = c.mountedRoot(doing)
+		dir, err = c.viewedRoot(doing)
 	}
 	if err != nil {
 		return nil, err

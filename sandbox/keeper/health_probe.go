@@ -63,7 +63,7 @@ func (c *container) execQuietly(ctx context.Context, args []string) (exit sandbo
 }
 
 // outputSlack is how long the output of a check that has ended may take to come.
-const outputSlack = 100 * time.Millisecond
+const outputSlack = time.Second
 
 // readFirst reads to the end, and keeps as much as limit.
 func readFirst(f *os.File, limit int) []byte {

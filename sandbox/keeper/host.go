@@ -208,3 +208,19 @@ func (c *container) mountOverlay(target string, o overlay.Options) error {
 	c.mounted = append(c.mounted, target)
 	return nil
 }
+
+// noHostProgram is about a program that is not among what the container sees of the machine.
+func noHostProgram(program string) error {
+	dir := filepath.Dir(program)
+	if shown, err := ShownByHost(dir); filepath.IsAbs(program) && err == nil && !shown && isThere(program) {
+		return sandbox.Errorf(sandbox.CodeNoProgram, "execute %q: not found, because %s lies on a file system that host: does not show", program, dir).
+			WithRemedy("copy the program elsewhere")
+	}
+	return sandbox.Errorf(sandbox.CodeNoProgram, "execute %q: not found on this machine, or its interpreter is not", program).
+		WithRemedy("check the path and $PATH")
+}
+
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

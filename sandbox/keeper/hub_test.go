@@ -82,6 +82,15 @@ func TestHubReplaysWithoutGapOrRepetition(t *testing.T) {
 	}
 }
 
+// awaitEndOfTyping returns once the end of the attachment's input was seen.
+func (a *attachment) awaitEndOfTyping() {
+	for typing := true; typing; time.Sleep(time.Millisecond) {
+		a.mu.Lock()
+		typing = a.typing
+		a.mu.Unlock()
+	}
+}
+
 func TestHubTakesInputFromManyAndEndsItOnce(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		c, s, end := heldStreams(t, &sandbox.Spec{OpenStdin: true, StdinOnce: once})
@@ -105,8 +114,9 @@ func TestHubTakesInputFromManyAndEndsItOnce(t *testing.T) {
 				t.Errorf("%q instead of %q: %v", buf[:n], text, err)
 			}
 			if once {
-				_ = s.files[0].SetReadDeadline(time.Now().Add(5 * time.Second))
+				_ = s.files[0].SetReadDeadline(time.Now().Add(time.Minute))
 			}
+			a.awaitEndOfTyping() // who leaves before has not ended anything
 			a.detach()
 		}
 		if !once {

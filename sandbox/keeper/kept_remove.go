@@ -102,19 +102,30 @@ func (k *keeper) sweepContainers() {
 }
 
 func (k *keeper) sweepContainer(dir string) {
-	if _, err := os.Lstat(filepath.Join(dir, sandbox.RecordFile)); err == nil {
-		return
+	if lock := k.lockRest(dir); lock != nil {
+		defer lock.Close()
+		_ = unpack.Remove(dir) // the next one tries again
 	}
-	var lock *os.File
+}
+
+// lockRest locks a directory that is no container, and that nobody makes or removes. It returns nil for any other.
+func (k *keeper) lockRest(dir string) (lock *os.File) {
+	if isContainer(dir) {
+		return nil
+	}
 	_ = k.alone(func() (err error) { // not between a directory and its lock
 		lock, err = lockDirectory(dir)
 		return err
 	})
-	if lock == nil {
-		return
+	if lock != nil && isContainer(dir) { // it was finished meanwhile
+		_ = lock.Close()
+		return nil
 	}
-	defer lock.Close()
-	if _, err := os.Lstat(filepath.Join(dir, sandbox.RecordFile)); err != nil {
-		_ = unpack.Remove(dir) // the next one tries again
-	}
+	return lock
+}
+
+// isContainer tells whether a directory has a container's record, or may have one.
+func isContainer(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, sandbox.RecordFile))
+	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -117,6 +117,16 @@ func (k *keeper) hasName(id, name string) bool {
 	return err != nil || rec.IDMap == "" || rec.Name == name
 }
 
+// isFree tells whether a name that is there belongs to no container, nor to one that is being made.
+func (k *keeper) isFree(name string) (free bool, err error) {
+	err = k.alone(func() error {
+		to, err := os.Readlink(k.nameLink(name))
+		free = err == nil && !k.hasName(filepath.Base(to), name)
+		return nil // somebody else has removed it
+	})
+	return free, err
+}
+
 // isLocked tells whether a keeper is at work on a directory.
 func isLocked(dir string) bool {
 	lock, err := lockDirectory(dir)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"unsafe"
+
+	"github.com/bivouac-run/bivouac/sandbox"
 )
 
 // plan is what a container's first process does once libcontainer has confined it. See init.h.
@@ -72,7 +74,8 @@ func (p *plan) text() ([]byte, error) {
 	var text bytes.Buffer
 	for _, s := range slices.Concat(lists...) {
 		if strings.ContainsRune(s, 0) {
-			return nil, fmt.Errorf("encode plan: a zero byte in %q", s)
+			return nil, sandbox.Errorf(sandbox.CodeInvalid, "start container: there is a zero byte in %.100q", s).
+				WithRemedy("give another value, or use another image: no program can be given that")
 		}
 		text.WriteString(s)
 		text.WriteByte(0)

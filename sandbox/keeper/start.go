@@ -69,7 +69,7 @@ func (c *container) attempt(stdio []*os.File) (failed, err error) {
 	}
 	theirs.Close()
 	first := c.first
-	return nil, awaitExec(ours, c.proc.args[0], func(listener *os.File) { serveEmulation(listener, c.emulated(), first) })
+	return nil, c.awaitExec(ours, c.proc.args[0], func(listener *os.File) { serveEmulation(listener, c.emulated(), first) })
 }
 
 // destroy forgets libcontainer's container, with what it left of one that it could not make.
@@ -131,6 +131,9 @@ func (c *container) launch(stdio []*os.File) error {
 // mountFailure is how libcontainer tells of a failed mount, at the end of a chain of causes.
 const mountFailure = `error mounting "(.*?)" to rootfs at "(.*?)": (?:.*: )?(.*)`
 
+// workdirFailure is how it tells that the working directory cannot be made.
+const workdirFailure = `error during container init: mkdir (.*): (.*)`
+
 // isNamespaceLimit tells of what the kernel says where a user has as many namespaces as user.max_*_namespaces allow.
 func isNamespaceLimit(text string) bool {
 	return strings.Contains(text, "failed to unshare") && strings.Contains(text, "No space left on device")
@@ -142,6 +145,13 @@ func startError(err error) error {
 	if m := regexp.MustCompile(mountFailure).FindStringSubmatch(text); m != nil {
 		return sandbox.Errorf(sandbox.CodeMount, "mount %s on %s: %s", m[1], m[2], m[3]).
 			WithRemedy("check that source and target are both directories or both files, and that the image lets the target be made")
+	}
+	if m := regexp.MustCompile(workdirFailure).FindStringSubmatch(text); m != nil {
+		return sandbox.Errorf(sandbox.CodeInvalid, "make the working directory %q: %s", m[1], m[2]).WithRemedy("choose another one with --workdir")
+	}
+	if strings.Contains(text, "mask paths: open /dev/null") {
+		return sandbox.Errorf(sandbox.CodeMount, "start container: /dev/null is not there: what is mounted on /dev lacks it").
+			WithRemedy("mount nothing there, or use an image without a volume there")
 	}
 	if isNamespaceLimit(text) {
 		return sandbox.Errorf(sandbox.CodeInternal, "start container: the kernel's limit of namespaces is reached").
@@ -162,7 +172,7 @@ func startError(err error) error {
 
 // awaitExec reads what the process of a plan reports until its end of the socket is closed by executing the program. serve
 // gets the listener of its notifying filter.
-func awaitExec(s *socket, program string, serve func(listener *os.File)) error {
+func (c *container) awaitExec(s *socket, program string, serve func(listener *os.File)) error {
 	for {
 		message, file, err := s.receive()
 		if err != nil {
@@ -170,7 +180,7 @@ func awaitExec(s *socket, program string, serve func(listener *os.File)) error {
 		}
 		switch r, failed := parseReport(message); {
 		case failed:
-			return execError(program, r)
+			return c.execError(program, r)
 		case file != nil:
 			go serve(file)
 		case len(message) == 0:
@@ -191,17 +201,23 @@ func serveEmulation(listener *os.File, o emulate.Options, p *libcontainer.Proces
 
 func (c *container) emulated() emulate.Options { return c.emulatedAs(c.user) }
 
-func execError(program string, r report) error {
+func (c *container) execError(program string, r report) error {
 	if !r.atExec() {
 		return sandbox.Errorf(sandbox.CodeInternal, "start %q: %s", program, r)
 	}
 	if r.errno == unix.ENOENT || r.errno == unix.ENOTDIR {
+		if c.image.Host {
+			return noHostProgram(program)
+		}
 		return sandbox.Errorf(sandbox.CodeNoProgram, "execute %q: not found in the image, or its interpreter is not", program).
 			WithRemedy("check the path and $PATH of the image")
 	}
 	e := sandbox.Errorf(sandbox.CodeNotExecutable, "execute %q: %v", program, r.errno)
-	if r.errno == unix.ENOEXEC {
+	switch r.errno {
+	case unix.ENOEXEC:
 		return e.WithRemedy("it may be for another architecture, or a script without #!")
+	case unix.E2BIG:
+		return e.WithRemedy("give it less: one argument or variable may have 128 KiB, all together a quarter of the stack's limit")
 	}
 	return e.WithRemedy("check its permissions for the container's user")
 }

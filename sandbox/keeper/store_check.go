@@ -22,7 +22,7 @@ func (s *server) checkStore(ctx context.Context, k *keeper, m *wire.Message) out
 	}
 	a := s.asker(ctx, m.ID)
 	c := &storeCheck{k: k, ctx: ctx, repair: r.Repair}
-	for _, part := range []func() error{c.names, c.containers, c.volumes, c.snapshots} {
+	for _, part := range []func() error{c.rests, c.names, c.containers, c.volumes, c.snapshots} {
 		if err := part(); err != nil {
 			return outcome{err: fmt.Errorf("check store: %w", err)}
 		}
@@ -59,43 +59,49 @@ func (c *storeCheck) found(kind, name, text string, mend func() error) {
 	c.out.Problems = append(c.out.Problems, p)
 }
 
-// names looks for names of no container, and for directories that are none.
+// names looks for names of no container.
 func (c *storeCheck) names() error {
-	links, err := os.ReadDir(filepath.Join(c.k.containersDir(), sandbox.NamesDir))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
+	links, err := readDirIfThere(filepath.Join(c.k.containersDir(), sandbox.NamesDir))
 	for _, e := range links {
-		if _, err := os.Stat(filepath.Join(c.k.nameLink(e.Name()), sandbox.RecordFile)); errors.Is(err, os.ErrNotExist) {
+		free, err := c.k.isFree(e.Name())
+		if err != nil {
+			return err
+		}
+		if free {
 			c.found("leftover", e.Name(), "the name belongs to no container", func() error {
-				c.k.sweepContainers()
-				return stillThere(c.k.nameLink(e.Name()))
+				return c.k.alone(func() error { return c.k.checkFree(e.Name()) })
 			})
 		}
 	}
-	dirs, err := os.ReadDir(c.k.containersDir())
+	return err
+}
+
+// rests looks for directories that are no containers and that nobody has at hand.
+func (c *storeCheck) rests() error {
+	dirs, err := readDirIfThere(c.k.containersDir())
 	for _, e := range dirs {
-		dir := filepath.Join(c.k.containersDir(), e.Name())
 		if !sandbox.IsContainerID(e.Name()) {
 			continue
 		}
-		if _, err := os.Lstat(filepath.Join(dir, sandbox.RecordFile)); !errors.Is(err, os.ErrNotExist) {
-			continue
+		dir := filepath.Join(c.k.containersDir(), e.Name())
+		if lock := c.k.lockRest(dir); lock != nil {
+			_ = lock.Close() // the sweep takes it
+			c.found("leftover", e.Name(), "files of a container that was not finished, or not removed", func() error {
+				c.k.sweepContainer(dir)
+				return stillThere(dir)
+			})
 		}
-		lock, err := lockDirectory(dir)
-		if lock == nil || err != nil {
-			continue // somebody makes it, or removes it
-		}
-		_ = lock.Close() // the sweep takes it
-		c.found("leftover", e.Name(), "files of a container that was not finished, or not removed", func() error {
-			c.k.sweepContainers()
-			return stillThere(dir)
-		})
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
 	}
 	return err
+}
+
+// readDirIfThere is nothing for a directory that is not there.
+func readDirIfThere(dir string) ([]os.DirEntry, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return entries, err
 }
 
 func stillThere(path string) error {
@@ -134,8 +140,8 @@ func (c *storeCheck) remove(id string) error {
 
 // volumes looks whether the record of each can be read. A volume's files are never removed here.
 func (c *storeCheck) volumes() error {
-	dirs, err := os.ReadDir(filepath.Join(c.k.home, "volumes"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	dirs, err := readDirIfThere(filepath.Join(c.k.home, "volumes"))
+	if err != nil {
 		return err
 	}
 	for _, e := range dirs {

@@ -254,7 +254,7 @@ func dial(t testing.TB, network, address string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	return c
 }
 
@@ -330,7 +330,7 @@ func TestHeldPorts(t *testing.T) {
 	}
 	ports.Open()
 	ports.Open()
-	_ = early.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = early.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, err := early.Read(make([]byte, 1)); n != 1 || err != nil {
 		t.Errorf("a connection got %d bytes and %v after Open", n, err)
 	}

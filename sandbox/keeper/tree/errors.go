@@ -40,7 +40,7 @@ var failures = map[syscall.Errno]struct {
 	unix.EEXIST:       {sandbox.CodeInvalid, "a file is not replaced by a directory: remove it first"},
 	unix.ELOOP:        {sandbox.CodeInvalid, "its symlinks lead in a circle"},
 	unix.ENAMETOOLONG: {sandbox.CodeInvalid, "use a shorter path"},
-	unix.EROFS:        {sandbox.CodeInvalid, "it is read-only in the container: copy before the start, or to the source of the mount"},
+	unix.EROFS:        {sandbox.CodeInvalid, "a mount with :ro is written to at its source, a read-only root before the start"},
 	unix.EBUSY:        {sandbox.CodeInvalid, "something is mounted there: write to the source of the mount"},
 	unix.EXDEV:        {sandbox.CodeBadArchive, "a hard link cannot lead into another mount"},
 	unix.ENOSPC:       {sandbox.CodeNoSpace, "free some memory or disk space"},
