@@ -22,7 +22,8 @@ that it added (A), changed (C) or deleted (D).
 
 The command has your working directory, environment, streams, terminal and network. It sees itself as root, which is you: what
 is yours it can change, and besides that directories such as /usr and /etc, of which it has a copy in memory. It sees no
-other processes, and an empty /run, /tmp where that is in memory, and other file systems that are on no disk.
+other processes, and an empty /run, /tmp where that is in memory, and other file systems that are on no disk. What it leaves in
+/run and /tmp is said in one line and goes with it; what it leaves in /dev/shm is not known.
 
 With --commit the changes are then made to the files themselves, as you, if the command ended with 0. All of them are, or the
 chosen ones (--path), or none: where a file was changed by somebody else in the meantime, or you may not write, nothing is.
@@ -86,11 +87,11 @@ func (f *tryFlags) checkArgs(_ *cobra.Command, args []string) error {
 // run is the verb.
 func (f *tryFlags) run(ctx context.Context, args []string) error {
 	fail := func(err error) error { return exitError{code: runExitCode(err), err: err} }
-	began, err := startOfTry()
+	t, err := beginTry()
 	if err != nil {
 		return fail(err)
 	}
-	spec, err := trySpec(args)
+	spec, err := trySpec(t.seen, args)
 	if err != nil {
 		return fail(err)
 	}
@@ -106,24 +107,34 @@ func (f *tryFlags) run(ctx context.Context, args []string) error {
 	defer client.Abandon() // the keeper ends by itself when the socket does
 	signals := catchSignals()
 	defer signals.stop()
-	c, exit, err := superviseTry(ctx, client, spec, s, signals, &began)
+	c, exit, err := superviseTry(ctx, client, spec, s, signals, &t.began)
 	if err != nil {
 		return fail(err)
 	}
-	if err := f.conclude(ctx, c, exit, began); err != nil {
+	if err := f.conclude(ctx, t, c, spec, exit); err != nil {
 		return exitError{code: exitRunFailed, err: err}
 	}
 	return exitError{code: exit.Code}
 }
 
+// beginTry notes what is to be compared with later.
+func beginTry() (*tried, error) {
+	began, err := startOfTry()
+	if err != nil {
+		return nil, err
+	}
+	seen, err := keeper.ListHostFiles()
+	return &tried{began: began, seen: seen}, err
+}
+
 // trySpec has the command see what the user sees.
-func trySpec(args []string) (*sandbox.Spec, error) {
+func trySpec(seen *keeper.HostFiles, args []string) (*sandbox.Spec, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("find the working directory: %w", err)
 	}
-	if shown, err := keeper.ShownByHost(dir); err != nil || !shown {
-		return nil, errors.Join(err, usageErrorf("try in %s: it lies on a file system in memory or of the kernel, which the command would see empty; change to another directory", printable(dir)))
+	if !seen.Shows(dir) {
+		return nil, usageErrorf("try in %s: it lies on a file system in memory or of the kernel, which the command would see empty; change to another directory", printable(dir))
 	}
 	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return !utf8.ValidString(e) })
 	spec := &sandbox.Spec{Image: "host:", Args: args, WorkingDir: filepath.Clean(dir), Env: env, Network: sandbox.NetworkHost, Listed: true}
@@ -173,7 +184,7 @@ func startTry(ctx context.Context, client *sandbox.Client, spec *sandbox.Spec, s
 }
 
 // conclude reports what the command has changed, and makes the changes if that was asked for.
-func (f *tryFlags) conclude(ctx context.Context, c *sandbox.Container, exit sandbox.Exit, began startTime) error {
+func (f *tryFlags) conclude(ctx context.Context, t *tried, c *sandbox.Container, spec *sandbox.Spec, exit sandbox.Exit) error {
 	changes, err := c.Changes(ctx)
 	if err != nil {
 		return err
@@ -182,8 +193,8 @@ func (f *tryFlags) conclude(ctx context.Context, c *sandbox.Container, exit sand
 	if err != nil {
 		return err
 	}
-	t := &tried{view: c.FS(ctx), began: began}
-	if t.changes, err = chosen.choose(t, changes); err != nil {
+	t.view = c.FS(ctx)
+	if err := t.choose(chosen, changes); err != nil {
 		return err
 	}
 	var steps []tryStep
@@ -191,7 +202,14 @@ func (f *tryFlags) conclude(ctx context.Context, c *sandbox.Container, exit sand
 	if f.commit && exit.Code == 0 { // before the report, which may be a file beside what has changed
 		steps, obstacle = t.plan()
 	}
-	if err := errors.Join(f.report(t), obstacle); err != nil || !f.commit {
+	err = errors.Join(f.report(t), obstacle)
+	if f.commit || !f.quiet {
+		t.tellScratch(os.Stderr)
+	}
+	if !f.quiet {
+		t.tellUnchangeable(os.Stderr, spec.WorkingDir, spec.Args)
+	}
+	if err != nil || !f.commit {
 		return err
 	}
 	if exit.Code != 0 {

@@ -5,13 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -20,12 +18,17 @@ import (
 
 // apply makes what was planned. Where a change fails nevertheless, as on a full disk, those that were made stay and are listed.
 func (t *tried) apply(steps []tryStep) error {
-	a := &applying{tried: t, dirs: map[string]bool{}}
+	a := &applying{tried: t, dirs: map[string]bool{}, relinked: map[inode]relinked{}, made: map[inode]madeFile{}}
 	for i := range steps {
 		if err := a.step(&steps[i]); err != nil {
-			return a.stopped(steps, i, err)
+			err = a.stopped(steps, i, err)
+			if unfinished := a.finish(steps[:i]); unfinished != nil {
+				err = errors.Join(err, fmt.Errorf("modes and times of directories: %w", unfinished))
+			}
+			return err
 		}
 	}
+	a.tellOtherNames()
 	if err := a.finish(steps); err != nil {
 		return sandbox.Errorf(sandbox.CodeInternal, "all changes were applied, but for modes and times of directories: %v", err)
 	}
@@ -35,7 +38,16 @@ func (t *tried) apply(steps []tryStep) error {
 // applying is the state of one apply.
 type applying struct {
 	*tried
-	dirs map[string]bool // in which names were changed
+	dirs     map[string]bool // in which names were changed
+	relinked map[inode]relinked
+	made     map[inode]madeFile // by what they are in the view, those that have several names there
+}
+
+// relinked is a file of the machine that had several names, one of which was taken from it.
+type relinked struct {
+	changed  unix.Timespec // what the file shows for that
+	names    uint64        // that it has still
+	replaced string        // a path that has another file instead
 }
 
 // stopped tells of a failure in the middle, and what was done before.
@@ -60,59 +72,135 @@ func (a *applying) step(s *tryStep) error {
 		return err
 	}
 	defer at.close()
+	if err := a.expect(at, s); err != nil {
+		return err
+	}
+	a.dirs[path.Dir(s.change.Path)] = true
+	switch {
+	case s.now == nil && s.old.isDir():
+		return a.removeDirectory(at, s.old)
+	case s.now == nil:
+		return a.loseName(at.dir, at.base, s.old, func() error { return unix.Unlinkat(at.fd(), at.base, 0) })
+	case s.keepsDirectory():
+		return nil // its mode comes last
+	case s.now.IsDir() && s.old == nil:
+		return unix.Mkdirat(at.fd(), at.base, 0o700)
+	}
+	return a.replace(at, s)
+}
+
+// expect is an error unless there is what the plan found, changed by nobody but us.
+func (a *applying) expect(at *place, s *tryStep) error {
 	is, err := at.look()
 	if err != nil {
 		return err
 	}
-	if (is == nil) != (s.old == nil) || is != nil && !is.same(s.old) && !(is.isDir() && s.keepsDirectory()) {
+	if (is == nil) != (s.old == nil) || is != nil && !a.unchanged(is, s.old) && !(is.isDir() && s.keepsDirectory()) {
 		return errors.New("it was changed meanwhile")
 	}
-	a.dirs[path.Dir(s.change.Path)] = true
-	switch {
-	case s.now == nil:
-		return at.remove(at.base, is)
-	case s.keepsDirectory():
-		return nil // its mode comes last
-	case s.now.IsDir() && is == nil:
-		return unix.Mkdirat(at.fd(), at.base, 0o700)
-	}
-	return a.replace(at, s)
+	return nil
+}
+
+// unchanged tells whether a file is still the same. That a file with several names has lost one was our doing.
+func (a *applying) unchanged(is, was *found) bool {
+	own, ok := a.relinked[is.inode()]
+	return is.inode() == was.inode() && (is.Ctim == was.Ctim || ok && is.Ctim == own.changed)
 }
 
 func (s *tryStep) keepsDirectory() bool {
 	return s.now != nil && s.now.IsDir() && s.old != nil && s.old.isDir()
 }
 
+// loseName does what takes a name from a file, and notes how the file is known by its other names.
+func (a *applying) loseName(dir *os.File, base string, was *found, take func() error) error {
+	if was.isDir() || was.Nlink < 2 {
+		return take()
+	}
+	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := take(); err != nil {
+		return err
+	}
+	is := &found{}
+	if err := unix.Fstat(fd, &is.Stat_t); err != nil {
+		return err
+	}
+	if is.inode() == was.inode() && is.Mtim == was.Mtim && is.Size == was.Size {
+		own := a.relinked[is.inode()]
+		own.changed, own.names = is.Ctim, uint64(is.Nlink) //nolint:unconvert // it has fewer bits on some machines
+		a.relinked[is.inode()] = own
+	}
+	return nil
+}
+
+// tellOtherNames says which files have got a new file under one of their names, and have others.
+func (a *applying) tellOtherNames() {
+	var paths []string
+	for _, r := range a.relinked {
+		if r.names > 0 && r.replaced != "" {
+			paths = append(paths, r.replaced)
+		}
+	}
+	slices.Sort(paths)
+	var out bytes.Buffer
+	for _, p := range paths {
+		fmt.Fprintf(&out, "bivouac: %s was a file with other names (hard links), which keep what it was\n", printable(p))
+	}
+	_ = show(os.Stderr, out.Bytes())
+}
+
 // replace makes something aside and gives it the name, in one step that leaves the old or the new.
 func (a *applying) replace(at *place, s *tryStep) error {
-	aside := ".bivouac-try-" + strings.ToLower(rand.Text())
-	if err := a.makeAside(at, aside, s); err != nil {
-		return errors.Join(err, ignoreGone(unix.Unlinkat(at.fd(), aside, 0)))
+	aside := asideName()
+	err := a.makeAside(at, aside, s)
+	if err == nil {
+		err = a.expect(at, s) // copying may have taken long
 	}
-	err := moveOver(at, aside, s)
+	if err == nil {
+		err = a.moveOver(at, aside, s)
+	}
 	if err != nil {
-		made, _ := lookIn(at.dir, aside)
-		return errors.Join(err, at.remove(aside, made))
+		return errors.Join(err, removeMade(at, aside, s))
 	}
 	if s.old == nil || !s.old.isDir() && !s.now.IsDir() {
 		return nil
 	}
-	left, err := lookIn(at.dir, aside) // what the name was exchanged with
-	return errors.Join(err, at.remove(aside, left))
+	if err := a.discard(at, aside, s.old); err != nil { // what the name was exchanged with
+		back := unix.Renameat2(at.fd(), aside, at.fd(), at.base, unix.RENAME_EXCHANGE)
+		return errors.Join(err, back, removeMade(at, aside, s))
+	}
+	return nil
 }
 
-func moveOver(at *place, aside string, s *tryStep) error {
-	flags := uint(0)
+// asideName is for something that is to get another name soon, or to vanish.
+func asideName() string { return ".bivouac-try-" + strings.ToLower(rand.Text()) }
+
+func (a *applying) moveOver(at *place, aside string, s *tryStep) error {
+	move := func(flags uint) error { return unix.Renameat2(at.fd(), aside, at.fd(), at.base, flags) }
 	switch {
 	case s.old == nil:
-		flags = unix.RENAME_NOREPLACE
+		return move(unix.RENAME_NOREPLACE)
 	case s.old.isDir() || s.now.IsDir():
-		flags = unix.RENAME_EXCHANGE
+		return move(unix.RENAME_EXCHANGE)
 	}
-	return unix.Renameat2(at.fd(), aside, at.fd(), at.base, flags)
+	err := a.loseName(at.dir, at.base, s.old, func() error { return move(0) })
+	if own, ok := a.relinked[s.old.inode()]; ok && err == nil {
+		own.replaced = s.change.Path
+		a.relinked[s.old.inode()] = own
+	}
+	return err
 }
 
-func ignoreGone(err error) error {
+// removeMade removes what makeAside has made, which has nothing in it.
+func removeMade(at *place, aside string, s *tryStep) error {
+	flags := 0
+	if s.now.IsDir() {
+		flags = unix.AT_REMOVEDIR
+	}
+	err := unix.Unlinkat(at.fd(), aside, flags)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -130,113 +218,28 @@ func (a *applying) makeAside(at *place, aside string, s *tryStep) error {
 		}
 		return unix.UtimesNanoAt(at.fd(), aside, timesOf(s.now.ModTime()), unix.AT_SYMLINK_NOFOLLOW)
 	case mode&fs.ModeNamedPipe != 0:
-		return unix.Mkfifoat(at.fd(), aside, allowedMode(s.now))
+		return makePipe(at, aside, s)
 	}
 	return a.writeAside(at, aside, s)
 }
 
-// allowedMode leaves out what would give others the user's rights.
+func makePipe(at *place, aside string, s *tryStep) error {
+	if err := unix.Mkfifoat(at.fd(), aside, 0o600); err != nil {
+		return err
+	}
+	if err := unix.Fchmodat(at.fd(), aside, allowedMode(s.now), 0); err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(at.fd(), aside, timesOf(s.now.ModTime()), unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// allowedMode leaves out what would give others the user's rights. On directories set-group-id gives none.
 func allowedMode(info fs.FileInfo) uint32 {
-	return permissionBits(info.Mode()) &^ (unix.S_ISUID | unix.S_ISGID)
-}
-
-// writeAside copies a file, and has it on the disk when it returns.
-func (a *applying) writeAside(at *place, aside string, s *tryStep) (err error) {
-	from, err := a.view.Open(nameOf(s.change.Path))
-	if err != nil {
-		return err
+	mode := permissionBits(info.Mode()) &^ unix.S_ISUID
+	if !info.IsDir() {
+		mode &^= unix.S_ISGID
 	}
-	defer from.Close() //nolint:errcheck // it was only read
-	fd, err := unix.Openat(at.fd(), aside, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	to := os.NewFile(uintptr(fd), aside)
-	defer func() { err = errors.Join(err, to.Close()) }()
-	if _, err := io.Copy(to, from); err != nil {
-		return err
-	}
-	if err := unix.Fchmod(fd, allowedMode(s.now)); err != nil {
-		return err
-	}
-	if err := copyAttributes(to, from); err != nil {
-		return err
-	}
-	if err := unix.UtimesNanoAt(fd, "", timesOf(s.now.ModTime()), unix.AT_EMPTY_PATH); err != nil {
-		return err
-	}
-	return to.Sync()
-}
-
-// copyAttributes gives a file the attributes of a user's, and the access control list. Where its file system has none it goes
-// without.
-func copyAttributes(to *os.File, from fs.File) error {
-	conn, ok := from.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) { failed = copyAttributesOf(int(to.Fd()), int(fd)) })
-	return errors.Join(err, failed)
-}
-
-func copyAttributesOf(to, from int) error {
-	names := make([]byte, 64<<10) // XATTR_LIST_MAX
-	n, err := unix.Flistxattr(from, names)
-	if err != nil {
-		return nil // it has none
-	}
-	value := make([]byte, 64<<10) // XATTR_SIZE_MAX
-	for name := range strings.SplitSeq(string(names[:n]), "\x00") {
-		if !strings.HasPrefix(name, "user.") && name != "system.posix_acl_access" || slices.Contains([]string{"user.rootlesscontainers"}, name) {
-			continue
-		}
-		size, err := unix.Fgetxattr(from, name, value)
-		if err == nil {
-			err = unix.Fsetxattr(to, name, value[:size], 0)
-		}
-		if err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.ENODATA) {
-			return fmt.Errorf("copy attribute %q: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// remove removes a name with all that is below it.
-func (p *place) remove(base string, f *found) error {
-	if f == nil {
-		return nil
-	}
-	if !f.isDir() {
-		return unix.Unlinkat(p.fd(), base, 0)
-	}
-	return removeTree(p.dir, base)
-}
-
-func removeTree(dir *os.File, base string) error {
-	below, err := openIn(dir, base)
-	if err != nil {
-		return err
-	}
-	defer below.Close()
-	names, err := below.Readdirnames(-1)
-	for _, name := range names {
-		if err != nil {
-			return err
-		}
-		err = unix.Unlinkat(int(below.Fd()), name, 0)
-		if errors.Is(err, unix.EISDIR) {
-			err = removeTree(below, name)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return unix.Unlinkat(int(dir.Fd()), base, unix.AT_REMOVEDIR)
+	return mode
 }
 
 // finish gives directories their modes and times, the deepest first, and has all names on the disk.
@@ -258,10 +261,11 @@ func finishDirectory(s *tryStep) error {
 		return err
 	}
 	defer dir.Close()
-	mode := allowedMode(s.now)
-	if s.keepsDirectory() {
-		mode |= s.old.Mode & (unix.S_ISUID | unix.S_ISGID)
+	is := &found{}
+	if err := unix.Fstat(int(dir.Fd()), &is.Stat_t); err != nil {
+		return err
 	}
+	mode := allowedMode(s.now) | is.Mode&(unix.S_ISUID|unix.S_ISGID) // the directory above it may have marked it for its group
 	if err := unix.Fchmod(int(dir.Fd()), mode); err != nil || s.keepsDirectory() {
 		return err
 	}

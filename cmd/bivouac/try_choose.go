@@ -8,13 +8,18 @@ import (
 	"strings"
 
 	"github.com/bivouac-run/bivouac/sandbox"
+	"github.com/bivouac-run/bivouac/sandbox/keeper"
 )
 
 // tried is what a command has done to the view of the machine's files that it had.
 type tried struct {
 	view    fs.FS // the files as the command has left them; nothing runs there any more
 	began   startTime
-	changes []sandbox.Change
+	seen    *keeper.HostFiles // what was mounted then
+	changes []sandbox.Change  // that were chosen
+	// selected says that they were chosen by their paths.
+	selected bool
+	scratch  []sandbox.Change // others, to places for temporary files of which the command had its own
 }
 
 // nameOf is a path's name in a view.
@@ -64,6 +69,14 @@ func (c *chooser) fits(p string) bool {
 			return false
 		}
 	}
+}
+
+// choose takes of all changes those that fit.
+func (t *tried) choose(c *chooser, all []sandbox.Change) (err error) {
+	if t.changes, err = c.choose(t, all); err == nil {
+		t.setAside(c)
+	}
+	return err
 }
 
 // choose returns the changes that fit, and the added directories that lead to them.

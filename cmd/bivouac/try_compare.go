@@ -234,13 +234,31 @@ func vanished(p string, f *found) error {
 	return fmt.Errorf("%s is gone", printable(p))
 }
 
+// openIn opens a directory in another one, and no other file system that is mounted there.
 func openIn(dir *os.File, base string) (*os.File, error) {
-	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat2(int(dir.Fd()), base, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_BENEATH})
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // a profile that knows no openat2
+		fd, err = openOnDevice(int(dir.Fd()), base, flags)
+	}
 	p := path.Join(dir.Name(), base)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: p, Err: err}
 	}
 	return os.NewFile(uintptr(fd), p), nil
+}
+
+func openOnDevice(at int, base string, flags int) (int, error) {
+	fd, err := unix.Openat(at, base, flags, 0)
+	if err != nil {
+		return -1, err
+	}
+	var above, is unix.Stat_t
+	if err := errors.Join(unix.Fstat(at, &above), unix.Fstat(fd, &is)); err != nil || above.Dev != is.Dev {
+		_ = unix.Close(fd)
+		return -1, errors.Join(err, unix.EXDEV)
+	}
+	return fd, nil
 }
 
 func fileKind(mode fs.FileMode) string {

@@ -47,8 +47,12 @@ type found struct{ unix.Stat_t }
 func (f *found) kind() uint32 { return f.Mode & unix.S_IFMT }
 func (f *found) isDir() bool  { return f.kind() == unix.S_IFDIR }
 
-// same tells whether it is the same file and was not changed.
-func (f *found) same(o *found) bool { return f.Dev == o.Dev && f.Ino == o.Ino && f.Ctim == o.Ctim }
+// inode is what tells files apart that exist at one time.
+type inode struct{ dev, number uint64 }
+
+func (f *found) inode() inode {
+	return inode{uint64(f.Dev), f.Ino} //nolint:unconvert // it has fewer bits on some machines
+}
 
 // place is a name in an open directory of the machine.
 type place struct {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/bivouac-run/bivouac/sandbox"
+	"github.com/bivouac-run/bivouac/sandbox/keeper"
 )
 
 // triedIn is a try of which the view is a directory of the test's: what the command has left is below its own path there.
@@ -30,7 +31,7 @@ func triedIn(t *testing.T) (_ *tried, real, view string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tried{view: os.DirFS(view), began: began}, real, filepath.Join(view, real)
+	return &tried{view: os.DirFS(view), began: began, seen: &keeper.HostFiles{}}, real, filepath.Join(view, real)
 }
 
 func put(t *testing.T, text string, names ...string) {
