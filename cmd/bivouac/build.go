@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bivouac-run/bivouac/rootfs"
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
@@ -81,7 +83,21 @@ func (f *buildFlags) build(ctx context.Context, spec *sandbox.BuildSpec) (sandbo
 	view := f.newView(os.Stderr)
 	info, err := client.Build(ctx, *spec, view.event)
 	view.finish(err)
+	if err == nil && info.ID != "" {
+		view.made(info.ID, f.givenNames())
+	}
 	return info, errors.Join(err, client.Close())
+}
+
+// givenNames are the names of the image as listings have them.
+func (f *buildFlags) givenNames() []string {
+	names := slices.Clone(f.tags)
+	for i, name := range names {
+		if ref, err := rootfs.ParseReference(name); err == nil {
+			names[i] = imageName(ref.String())
+		}
+	}
+	return names
 }
 
 // conclude writes what scripts want to know of the image.

@@ -152,3 +152,9 @@ func (v *buildLines) finish(err error) {
 	}
 	v.steps.explain(v.w, err)
 }
+
+func (v *buildLines) made(id string, names []string) {
+	if steps := v.steps.list; len(steps) > 0 {
+		tellImage(v.w, fmt.Sprintf("#%d ", steps[len(steps)-1].number), " done", id, names)
+	}
+}

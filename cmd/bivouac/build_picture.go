@@ -152,3 +152,5 @@ func timed(text string, d time.Duration, columns int) string {
 
 // fit cuts a line that would not fit into the terminal's.
 func fit(text string, columns int) string { return runewidth.Truncate(text, max(columns, 4), "") }
+
+func (v *buildPicture) made(id string, names []string) { tellImage(v.w, " => => ", "", id, names) }

@@ -17,6 +17,8 @@ type buildView interface {
 	event(sandbox.BuildEvent)
 	// finish shows the end of the build, which failed if err is not nil.
 	finish(err error)
+	// made shows the id and the names of the image that a build has come to, after its end.
+	made(id string, names []string)
 }
 
 // newView chooses how to show progress: on a terminal a picture that is drawn again and again, elsewhere lines.
@@ -52,6 +54,9 @@ func (v *buildSilence) event(e sandbox.BuildEvent) { v.steps.take(e) }
 
 func (v *buildSilence) finish(err error) { v.steps.explain(v.w, err) }
 
+// made shows nothing: who wants to know has the standard output.
+func (v *buildSilence) made(string, []string) {}
+
 // buildJSON writes each event as a line.
 type buildJSON struct{ out *json.Encoder }
 
@@ -70,6 +75,17 @@ func (v *buildJSON) event(e sandbox.BuildEvent) {
 }
 
 func (v *buildJSON) finish(error) {}
+
+// made shows nothing: programs read --iidfile and --metadata-file.
+func (v *buildJSON) made(string, []string) {}
+
+// tellImage prints the id and the names of an image, each line behind a prefix.
+func tellImage(w io.Writer, prefix, suffix, id string, names []string) {
+	fmt.Fprintf(w, "%swriting image %s%s\n", prefix, printable(id), suffix) // with standard error gone there is nobody left to tell
+	for _, name := range names {
+		fmt.Fprintf(w, "%snaming to %s%s\n", prefix, printable(name), suffix)
+	}
+}
 
 // explain prints the end of the output of steps that failed, and the lines of the Dockerfile that the error is about.
 func (b *buildSteps) explain(w io.Writer, err error) {

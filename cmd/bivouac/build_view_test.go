@@ -98,6 +98,33 @@ func TestBuildLines(t *testing.T) {
 	}
 }
 
+// A build ends with the id of its image and its names, for people; programs have other ways to know.
+func TestBuildTellsItsImage(t *testing.T) {
+	steps := []sandbox.BuildEvent{event(0, 1, "start", "[1/1] FROM x"), event(1, 1, "done", ""), event(2, 2, "start", "exporting to image"), event(3, 2, "done", "")}
+	size := func() (int, int) { return 60, 24 }
+	for name, test := range map[string]struct {
+		view func(*bytes.Buffer) buildView
+		want string
+	}{
+		"lines":   {func(w *bytes.Buffer) buildView { return newBuildLines(w) }, "#2 writing image sha256:abc done\n#2 naming to app:latest done\n"},
+		"picture": {func(w *bytes.Buffer) buildView { return makeBuildPicture(w, size, time.Now) }, " => => writing image sha256:abc\n => => naming to app:latest\n"},
+		"json":    {func(w *bytes.Buffer) buildView { return &buildJSON{json.NewEncoder(w)} }, ""},
+		"quiet":   {func(w *bytes.Buffer) buildView { return &buildSilence{w, newBuildSteps()} }, ""},
+	} {
+		var out bytes.Buffer
+		v := test.view(&out)
+		for _, e := range steps {
+			v.event(e)
+		}
+		v.finish(nil)
+		before := out.Len()
+		v.made("sha256:abc", []string{"app:latest"})
+		if got := out.String()[before:]; got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
 func TestBuildLinesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

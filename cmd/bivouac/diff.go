@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -25,10 +29,18 @@ an id or its beginning.`,
 				}
 				var out bytes.Buffer
 				for _, c := range changes {
-					fmt.Fprintln(&out, c)
+					fmt.Fprintln(&out, c.Kind, pathLine(c.Path))
 				}
 				return show(cmd.OutOrStdout(), out.Bytes())
 			})
 		},
 	}
+}
+
+// pathLine is a path as it is, or in quotes if it would not stay on its line or could drive a terminal.
+func pathLine(path string) string {
+	if !utf8.ValidString(path) || strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(path)
+	}
+	return path
 }

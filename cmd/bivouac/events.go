@@ -147,12 +147,20 @@ type eventActor struct {
 
 func rowOf(e sandbox.Event) eventRow {
 	r := eventRow{
-		Type: e.Type, Action: e.Action, Actor: eventActor{e.ID, e.Attributes}, Scope: "local", Time: e.Time.Unix(), TimeNano: e.Time.UnixNano(),
+		Type: e.Type, Action: e.Action, Actor: eventActor{e.ID, orNone(e.Attributes)}, Scope: "local", Time: e.Time.Unix(), TimeNano: e.Time.UnixNano(),
 	}
 	if e.Type == sandbox.EventContainer || e.Type == sandbox.EventImage {
 		r.Status, r.ID, r.From = e.Action, e.ID, e.Attributes["image"]
 	}
 	return r
+}
+
+// orNone has missing attributes shown as an empty object.
+func orNone(attributes map[string]string) map[string]string {
+	if attributes == nil {
+		return map[string]string{}
+	}
+	return attributes
 }
 
 // writer returns what prints an event in the wanted form.

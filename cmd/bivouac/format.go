@@ -29,6 +29,7 @@ func templateFuncs() template.FuncMap {
 		"lower":    strings.ToLower,
 		"upper":    strings.ToUpper,
 		"truncate": truncate,
+		"pad":      pad,
 	}
 }
 
@@ -64,6 +65,14 @@ func title(s string) string {
 func truncate(s string, length int) string {
 	runes := []rune(s)
 	return string(runes[:max(0, min(length, len(runes)))])
+}
+
+// pad puts blanks before and after a text that is not empty.
+func pad(s string, before, after int) string {
+	if s == "" {
+		return ""
+	}
+	return strings.Repeat(" ", max(0, before)) + s + strings.Repeat(" ", max(0, after))
 }
 
 // headerFuncs are templateFuncs for a table's first line: column names stay as they are.
@@ -191,12 +200,11 @@ func badField(err error, row any) error {
 }
 
 func fieldsOf(row any) []string {
-	t := reflect.TypeOf(row)
-	if t.Kind() == reflect.Map {
-		return keysOf(row)
+	if object, ok := row.(imageObject); ok {
+		return keysOf(object)
 	}
 	var names []string
-	for field := range t.Fields() {
+	for field := range reflect.TypeOf(row).Fields() {
 		if field.IsExported() {
 			names = append(names, "."+field.Name)
 		}

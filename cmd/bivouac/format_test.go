@@ -26,6 +26,7 @@ func TestWriteRows(t *testing.T) {
 		{"upper, lower, title", "{{upper .Name}} {{lower .Colour}} {{title .Name}}", "APPLE red & green Apple\nBANANA  Banana\n"},
 		{"join", `{{join .Kinds ", "}}`, "Boskoop, Elstar\n\n"},
 		{"split", `{{index (split .Name "a") 0}}`, "\nb\n"},
+		{"pad", "{{pad .Name 1 2}}|{{pad .Colour 1 1}}|", " apple  | red & green |\n banana  ||\n"},
 		{"truncate", "{{truncate .Name 3}}{{truncate .Colour 99}}", "appred & green\nban\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

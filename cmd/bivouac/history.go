@@ -26,7 +26,7 @@ func newHistoryCommand() *cobra.Command {
 an id: those before it are <missing>, as images are stored by layers. IMAGE is a name, or an id or its beginning.
 
 Templates know .ID .CreatedSince .CreatedAt .CreatedBy .Size .Comment and the functions json, upper, lower, title, split,
-join and truncate.`,
+join, pad and truncate.`,
 		Example: `  bivouac history postgres:16
   bivouac history --no-trunc --format '{{.CreatedBy}}' postgres:16`,
 		Args: cobra.ExactArgs(1),
@@ -45,7 +45,7 @@ func (f *historyFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	steps, id, err := store.History(args[0], f.platform)
+	steps, id, err := store.History(storedName(args[0]), f.platform)
 	if err != nil {
 		return err
 	}

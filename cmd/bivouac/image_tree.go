@@ -51,7 +51,7 @@ type imageTree struct {
 
 func (t *imageTree) choose(store *rootfs.Store, names []string) error {
 	for _, name := range names {
-		found, err := store.Inspect(name, "")
+		found, err := store.Inspect(storedName(name), "")
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ Filters of one kind widen the list and those of different kinds limit it, but fo
   before=IMAGE  since=IMAGE, made before or after that one           until=TIME, made before it
 
 Templates know .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size .Platform .Name and the functions json,
-upper, lower, title, split, join and truncate. "table TEMPLATE" prints columns, separated in the template by \t.`,
+upper, lower, title, split, join, pad and truncate. "table TEMPLATE" prints columns, separated in the template by \t.`,
 		Example: `  bivouac images
   bivouac images 'python:3.*'
   bivouac images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
@@ -91,6 +92,16 @@ func storedImages() ([]rootfs.Summary, error) {
 		return nil, err
 	}
 	return store.List()
+}
+
+// storedName is the name of an image with the path of a layout or archive made absolute, as the store has it.
+func storedName(name string) string {
+	ref, err := rootfs.ParseReference(name)
+	dir, failed := os.Getwd()
+	if err != nil || failed != nil || ref.Path == "" {
+		return name
+	}
+	return ref.WithDir(dir).String()
 }
 
 func openStore() (*rootfs.Store, error) {

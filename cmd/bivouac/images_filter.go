@@ -74,7 +74,7 @@ func madeAt(image string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	found, err := store.Inspect(image, "")
+	found, err := store.Inspect(storedName(image), "")
 	if err != nil {
 		return time.Time{}, err
 	}

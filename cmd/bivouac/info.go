@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/docker/cli/pkg/kvfile"
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -26,7 +27,8 @@ func newInfoCommand() *cobra.Command {
 what would mend it, is told by bivouac doctor.
 
 Templates know .ServerVersion .Containers .ContainersRunning .ContainersPaused .ContainersStopped .Images .Driver .CgroupVersion
-.KernelVersion .OSType .Architecture .NCPU .MemTotal .DockerRootDir .Name .SecurityOptions, as Docker's do.`,
+.KernelVersion .OperatingSystem .OSType .Architecture .NCPU .MemTotal .DockerRootDir .Name .SecurityOptions .LoggingDriver
+.Swarm.LocalNodeState, as Docker's do.`,
 		Example: `  bivouac info
   bivouac info --format '{{.Images}} images in {{.DockerRootDir}}'`,
 		Args: cobra.NoArgs,
@@ -55,7 +57,12 @@ type systemInfo struct {
 	MemTotal                                                           int64
 	DockerRootDir, Name                                                string
 	SecurityOptions                                                    []string
+	OperatingSystem, LoggingDriver                                     string
+	Swarm                                                              systemSwarm
 }
+
+// systemSwarm says what scripts ask for: that there is none.
+type systemSwarm struct{ LocalNodeState string }
 
 func collectInfo(ctx context.Context) (i systemInfo, err error) {
 	if i.DockerRootDir, err = rootfs.DefaultDir(); err != nil {
@@ -90,11 +97,13 @@ func collectInfo(ctx context.Context) (i systemInfo, err error) {
 // machine fills in what is not ours.
 func (i *systemInfo) machine() {
 	i.ServerVersion, i.Driver, i.OSType, i.Architecture = sandbox.Version, "overlay", runtime.GOOS, runtime.GOARCH
+	i.OperatingSystem, i.LoggingDriver, i.Swarm = systemName("/etc/os-release"), "json-file", systemSwarm{"inactive"}
 	i.NCPU, i.SecurityOptions = runtime.NumCPU(), []string{"seccomp", "rootless"}
 	i.Name, _ = os.Hostname()
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
 		i.KernelVersion = unix.ByteSliceToString(name.Release[:])
+		i.Architecture = unix.ByteSliceToString(name.Machine[:]) // as Docker has it here: x86_64, aarch64
 	}
 	var memory unix.Sysinfo_t
 	if unix.Sysinfo(&memory) == nil {
@@ -107,6 +116,20 @@ func (i *systemInfo) machine() {
 	}
 }
 
+// systemName is what a distribution calls itself (os-release(5)), or else just Linux.
+func systemName(path string) string {
+	values, err := kvfile.Parse(path, nil)
+	if err != nil {
+		return "Linux"
+	}
+	for _, line := range values {
+		if name, ok := strings.CutPrefix(line, "PRETTY_NAME="); ok {
+			return strings.Trim(name, `"'`)
+		}
+	}
+	return "Linux"
+}
+
 func writeInfo(w io.Writer, i *systemInfo) error {
 	var out bytes.Buffer
 	for _, line := range []struct {
@@ -114,8 +137,8 @@ func writeInfo(w io.Writer, i *systemInfo) error {
 		value any
 	}{
 		{"Containers", i.Containers}, {" Running", i.ContainersRunning}, {" Paused", i.ContainersPaused}, {" Stopped", i.ContainersStopped},
-		{"Images", i.Images}, {"Version", i.ServerVersion}, {"Storage Driver", i.Driver}, {"Cgroup Version", i.CgroupVersion},
-		{"Security Options", strings.Join(i.SecurityOptions, ", ")}, {"Kernel Version", i.KernelVersion}, {"OSType", i.OSType},
+		{"Images", i.Images}, {"Server Version", i.ServerVersion}, {"Storage Driver", i.Driver}, {"Cgroup Version", i.CgroupVersion},
+		{"Security Options", strings.Join(i.SecurityOptions, ", ")}, {"Kernel Version", i.KernelVersion}, {"Operating System", i.OperatingSystem}, {"OSType", i.OSType},
 		{"Architecture", i.Architecture}, {"CPUs", i.NCPU}, {"Total Memory", units.BytesSize(float64(i.MemTotal))}, {"Name", i.Name},
 		{"Store", i.DockerRootDir},
 	} {

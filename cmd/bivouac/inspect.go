@@ -37,7 +37,7 @@ several that have the name, the container comes before the image, and that befor
 
 An ID is that of the container, of the image, or the digest of the image's manifest; its beginning is enough where no other
 begins so, of an image's at least four characters. Templates use the names of the JSON, and the functions json, upper, lower,
-title, split, join and truncate.`,
+title, split, join, pad and truncate.`,
 		Example: `  bivouac inspect web
   bivouac inspect -f '{{.State.Status}} {{.State.ExitCode}}' web
   bivouac inspect --format '{{.Architecture}} {{join .Config.Env " "}}' postgres:16`,
@@ -59,7 +59,7 @@ func newInspectOfImages() *cobra.Command {
 		Long: `Show all that is known about images of the store, as a JSON array with Docker's names for things.
 
 IMAGE is a name, an id, or the digest of the image's manifest; the first four characters are enough if no other image's begin so.
-Templates use the names of the JSON, and the functions json, upper, lower, title, split, join and truncate.`,
+Templates use the names of the JSON, and the functions json, upper, lower, title, split, join, pad and truncate.`,
 		Example: `  bivouac inspect postgres:16
   bivouac inspect --format '{{json .RootFS.Layers}}' alpine`,
 		Args: cobra.MinimumNArgs(1),
@@ -76,7 +76,7 @@ func newContainerInspectCommand() *cobra.Command {
 		Use:   "inspect [flags] CONTAINER...",
 		Short: "Show all that is known about containers",
 		Long: `Show all that is known about containers, as a JSON array with Docker's names for things. Templates use the names of the JSON, and
-the functions json, upper, lower, title, split, join and truncate. CONTAINER is a name, or an id or its beginning.`,
+the functions json, upper, lower, title, split, join, pad and truncate. CONTAINER is a name, or an id or its beginning.`,
 		Example: `  bivouac container inspect web
   bivouac container inspect -f '{{json .State}}' web`,
 		Args: cobra.MinimumNArgs(1),
@@ -145,7 +145,7 @@ func (f *inspectFlags) findImage(_ context.Context, name string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.Inspect(name, f.platform)
+	return store.Inspect(storedName(name), f.platform)
 }
 
 func findVolume(_ context.Context, name string) (any, error) {

@@ -84,7 +84,7 @@ func describeState(s *sandbox.Status) inspectedState {
 		Status: string(s.State), Running: isUp(s.State), Paused: s.State == sandbox.StatePaused, Restarting: s.State == sandbox.StateRestarting,
 		Error: s.Failure, StartedAt: inspectTime(s.Started), FinishedAt: inspectTime(s.Finished),
 	}
-	if s.State == sandbox.StateExited || s.State == sandbox.StateRestarting {
+	if !isUp(s.State) || s.State == sandbox.StateRestarting { // of one whose start failed too
 		state.ExitCode, state.OOMKilled = s.Exit.Code, s.Exit.OOMKilled
 	}
 	if s.Health != nil {
@@ -103,6 +103,7 @@ func describeHostConfig(r *sandbox.Record) inspectedHostConfig {
 		RestartPolicy: inspectedRestart{string(s.Restart.Name), s.Restart.MaxRetries}, AutoRemove: !r.Kept || s.AutoRemove, VolumesFrom: s.VolumesFrom,
 		CapAdd: s.CapAdd, CapDrop: s.CapDrop, ExtraHosts: s.ExtraHosts, GroupAdd: s.GroupAdd, PublishAllPorts: s.PublishAll,
 		ReadonlyRootfs: s.ReadOnly, ShmSize: s.ShmSize, NanoCpus: int64(s.Limits.CPUs * 1e9), Memory: s.Limits.Memory, SecurityOpt: securityOptions(s),
+		refusedHostConfig: refusedHostConfig{IpcMode: "private", CgroupnsMode: "private"},
 	}
 	if h.RestartPolicy.Name == "" {
 		h.RestartPolicy.Name = string(sandbox.RestartNo)
@@ -241,7 +242,7 @@ func describeConfig(r *sandbox.Record) inspectedConfig {
 	s := &r.Spec
 	c := inspectedConfig{
 		Hostname: r.Hostname, User: r.User, Tty: s.Terminal != nil, OpenStdin: s.OpenStdin, StdinOnce: s.StdinOnce, Env: orEmpty(r.Env),
-		Image: imageName(r.Image.Name), WorkingDir: r.WorkingDir, Labels: r.Labels, StopTimeout: s.StopTimeout, Healthcheck: r.Info.Health,
+		Image: askedImage(r), WorkingDir: r.WorkingDir, Labels: r.Labels, StopTimeout: s.StopTimeout, Healthcheck: r.Info.Health,
 		StopSignal: strconv.Itoa(r.StopSignal),
 	}
 	if s.Health != nil {
@@ -291,7 +292,7 @@ func (c *inspectedConfig) addCommand(r *sandbox.Record) {
 }
 
 func describeNetwork(r *sandbox.Record) inspectedNetwork {
-	n := inspectedNetwork{Ports: map[string][]inspectedPort{}, Networks: map[string]struct{}{string(networkOf(r)): {}}}
+	n := inspectedNetwork{Ports: map[string][]inspectedPort{}, Networks: map[string]inspectedEndpoint{string(networkOf(r)): {}}}
 	if !isUp(r.State) {
 		return n
 	}

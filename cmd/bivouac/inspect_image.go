@@ -8,14 +8,20 @@ import (
 	"github.com/bivouac-run/bivouac/rootfs"
 )
 
-// templateObject makes of an image what templates see: the same names as in JSON, and none missing because it is empty.
-func templateObject(one rootfs.Inspection) (map[string]any, error) {
+// imageObject is an image as templates see it: the same names as in JSON, and none missing because it is empty.
+type imageObject map[string]any
+
+// ID is Docker's other name of the Id.
+func (o imageObject) ID() any { return o["Id"] }
+
+func templateObject(one rootfs.Inspection) (imageObject, error) {
 	text, err := json.Marshal(one)
 	if err != nil {
 		return nil, err
 	}
-	object := map[string]any{
-		"Source": "", "Created": "", "Author": "", "Variant": "", "History": []any{}, "Annotations": map[string]any{},
+	object := imageObject{
+		"Comment": commentOf(one), "Parent": "", "Source": "", "Created": "", "Author": "", "Variant": "",
+		"History": []any{}, "Annotations": map[string]any{},
 	}
 	if err := json.Unmarshal(text, &object); err != nil {
 		return nil, err
@@ -29,6 +35,14 @@ func templateObject(one rootfs.Inspection) (map[string]any, error) {
 	return object, nil
 }
 
+// commentOf is what commit and import were told, which is kept with the last step of the history.
+func commentOf(one rootfs.Inspection) string {
+	if len(one.History) == 0 {
+		return ""
+	}
+	return one.History[len(one.History)-1].Comment
+}
+
 // emptyConfig has the fields of Docker's image configuration.
 func emptyConfig() map[string]any {
 	return map[string]any{
@@ -39,9 +53,9 @@ func emptyConfig() map[string]any {
 }
 
 // keysOf lists what a template may use of a map.
-func keysOf(object any) []string {
+func keysOf(object imageObject) []string {
 	var names []string
-	for key := range object.(map[string]any) {
+	for key := range object {
 		names = append(names, "."+key)
 	}
 	slices.Sort(names)

@@ -85,6 +85,22 @@ type inspectedHostConfig struct {
 	Init            *bool `json:",omitempty"`
 	MaskedPaths     []string
 	ReadonlyPaths   []string
+	refusedHostConfig
+}
+
+// refusedHostConfig is what run refuses to be given, as it is without: for templates and scripts that look at any container.
+type refusedHostConfig struct {
+	IpcMode, CgroupnsMode        string // always private
+	PidMode, UTSMode, UsernsMode string
+	CpuShares                    int64 //nolint:staticcheck // Docker's names
+	CpuPeriod, CpuQuota          int64 //nolint:staticcheck // Docker's names
+	CpusetCpus, CpusetMems       string
+	MemoryReservation            int64
+	OomKillDisable               bool
+	Devices                      []string
+	Dns, DnsOptions, DnsSearch   []string //nolint:staticcheck // Docker's names
+	Links                        []string
+	Sysctls                      map[string]string
 }
 
 type inspectedLog struct {
@@ -135,9 +151,23 @@ type inspectedConfig struct {
 
 type inspectedNetwork struct {
 	Ports    map[string][]inspectedPort
-	Networks map[string]struct{}
-	// IPAddress is empty: containers have none that anybody else reaches.
-	IPAddress string
+	Networks map[string]inspectedEndpoint
+	inspectedAddress
+}
+
+// inspectedEndpoint is a container's place in a network.
+type inspectedEndpoint struct {
+	inspectedAddress
+	Aliases               []string
+	NetworkID, EndpointID string
+}
+
+// inspectedAddress is empty: containers have none that anybody else reaches.
+type inspectedAddress struct {
+	IPAddress, Gateway, MacAddress string
+	IPPrefixLen                    int
+	GlobalIPv6Address, IPv6Gateway string
+	GlobalIPv6PrefixLen            int
 }
 
 // inspectedPort is an address of the machine.

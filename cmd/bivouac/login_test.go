@@ -13,6 +13,7 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/bivouac-run/bivouac/rootfs"
 	"github.com/bivouac-run/bivouac/sandbox"
@@ -42,7 +43,7 @@ func TestLoginAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
-	late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	var shown strings.Builder
 	buffer := make([]byte, 1000)
@@ -53,7 +54,9 @@ func TestLoginAsks(t *testing.T) {
 		for question, answer := range answers {
 			if strings.Contains(shown.String(), question) {
 				delete(answers, question)
-				time.Sleep(50 * time.Millisecond) // until the echo is off
+				if question == "Password: " {
+					awaitNoEcho(t, terminal)
+				}
 				_, _ = io.WriteString(terminal, answer)
 			}
 		}
@@ -66,6 +69,20 @@ func TestLoginAsks(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "config.json")); err != nil {
 		t.Error(err)
+	}
+}
+
+// awaitNoEcho returns when a terminal does not show what is typed.
+func awaitNoEcho(t *testing.T, terminal *os.File) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		modes, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+		if err == nil && modes.Lflag&unix.ECHO == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it shows the password: %v", err)
+		}
 	}
 }
 

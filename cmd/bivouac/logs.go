@@ -103,10 +103,12 @@ func (f *logsFlags) spec(now time.Time) (sandbox.LogsSpec, error) {
 	spec := sandbox.LogsSpec{Follow: f.follow}
 	if f.tail != "all" {
 		n, err := strconv.Atoi(f.tail)
-		if err != nil || n < 0 {
+		if err != nil {
 			return spec, usageErrorf("--tail %q: needs a number of lines, or all", f.tail)
 		}
-		spec.Tail = &n
+		if n >= 0 { // -1 is all, as for Docker
+			spec.Tail = &n
+		}
 	}
 	for _, limit := range []struct {
 		flag, text string

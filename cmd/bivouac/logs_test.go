@@ -78,7 +78,10 @@ func TestWhichLogs(t *testing.T) {
 	if err != nil || *spec.Tail != 7 || !spec.Follow {
 		t.Errorf("%+v, %v", spec, err)
 	}
-	for _, f := range []logsFlags{{tail: "-1"}, {tail: ""}, {tail: "few"}, {tail: "all", since: "yesterday"}, {tail: "all", since: "1e300"}} {
+	if spec, err = (&logsFlags{tail: "-1"}).spec(now); err != nil || spec.Tail != nil {
+		t.Errorf("%+v, %v", spec, err)
+	}
+	for _, f := range []logsFlags{{tail: ""}, {tail: "few"}, {tail: "all", since: "yesterday"}, {tail: "all", since: "1e300"}} {
 		if _, err := f.spec(now); exitCodeOf(err) != exitUsage {
 			t.Errorf("%+v: %v", f, err)
 		}

@@ -31,3 +31,13 @@ func FuzzPrintable(f *testing.F) {
 		}
 	})
 }
+
+func TestPathLine(t *testing.T) {
+	for path, want := range map[string]string{
+		"/a  b\"é": "/a  b\"é", "/a\nb": `"/a\nb"`, "/\x1b[31m": `"/\x1b[31m"`, "/\xff": `"/\xff"`, "/\u202e": `"/\u202e"`,
+	} {
+		if got := pathLine(path); got != want {
+			t.Errorf("%q is shown as %s, not %s", path, got, want)
+		}
+	}
+}

@@ -75,7 +75,7 @@ func (f *psFilters) matcher(list []sandbox.Record) (func(*sandbox.Record) bool, 
 	}
 	ancestors := f.ancestors()
 	return func(r *sandbox.Record) bool {
-		return matchesAnyOf(f.ids, r.ID) && matchesAnyOf(f.names, r.Name) && f.labelsFit(r.Labels) && f.stateFits(r) &&
+		return matchesAnyOf(f.ids, r.ID) && (matchesAnyOf(f.names, r.Name) || matchesAnyOf(f.names, "/"+r.Name)) && f.labelsFit(r.Labels) && f.stateFits(r) &&
 			(younger == nil || r.Created.After(younger.Created)) && (older == nil || r.Created.Before(older.Created)) &&
 			f.thingsFit(r) && (ancestors == nil || ancestors(r))
 	}, nil

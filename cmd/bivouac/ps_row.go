@@ -35,10 +35,10 @@ func (r containerRow) Label(name string) string {
 }
 
 func (f *psFlags) rows(list []sandbox.Record, now time.Time) []containerRow {
-	rows := make([]containerRow, len(list))
+	rows, images := make([]containerRow, len(list)), &imageNames{}
 	for i, r := range list {
 		rows[i] = containerRow{
-			ID: r.ID[:min(12, len(r.ID))], Image: imageName(r.Image.Name), Command: quotedCommand(r.Args, 20),
+			ID: r.ID[:min(12, len(r.ID))], Image: images.of(&r, f.noTrunc), Command: quotedCommand(r.Args, 20),
 			CreatedAt: createdAt(r.Created), RunningFor: ago(r.Created, now),
 			Status: describeStatus(r.Status, now), State: string(r.State), Ports: describePorts(r.Status), Names: r.Name,
 			Labels: describeLabels(r.Labels), Mounts: strings.Join(mountNames(&r, f.noTrunc), ","), LocalVolumes: strconv.Itoa(len(r.Volumes)),
@@ -115,9 +115,13 @@ func describePorts(s sandbox.Status) string {
 	var texts []string
 	published := map[string]bool{}
 	if isUp(s.State) {
-		for _, p := range s.Ports {
-			texts = append(texts, hostAddress(p)+"->"+portName(p))
-			published[portName(p)] = true
+		for ports := s.Ports; len(ports) > 0; {
+			n := rangeLength(ports)
+			texts = append(texts, describeRange(ports[:n]))
+			for _, p := range ports[:n] {
+				published[portName(p)] = true
+			}
+			ports = ports[n:]
 		}
 	}
 	for _, e := range s.ExposedPorts {
@@ -126,6 +130,28 @@ func describePorts(s sandbox.Status) string {
 		}
 	}
 	return strings.Join(texts, ", ")
+}
+
+// rangeLength tells how many of the ports, from the first on, are one range on both sides.
+func rangeLength(ports []sandbox.PortMapping) int {
+	n := 1
+	for ; n < len(ports); n++ {
+		next := ports[0]
+		next.HostPort, next.Port = next.HostPort+uint16(n), next.Port+uint16(n)
+		if ports[n] != next {
+			break
+		}
+	}
+	return n
+}
+
+// describeRange is HOST:FIRST-LAST->FIRST-LAST/PROTOCOL.
+func describeRange(ports []sandbox.PortMapping) string {
+	first, last := ports[0], ports[len(ports)-1]
+	if len(ports) == 1 {
+		return hostAddress(first) + "->" + portName(first)
+	}
+	return fmt.Sprintf("%s-%d->%d-%s", hostAddress(first), last.HostPort, first.Port, portName(last))
 }
 
 func hostAddress(p sandbox.PortMapping) string {

@@ -43,6 +43,23 @@ func TestContainerRows(t *testing.T) {
 	}
 }
 
+func TestDescribePortRanges(t *testing.T) {
+	at := func(ip string, host, port uint16) sandbox.PortMapping {
+		return sandbox.PortMapping{HostIP: ip, HostPort: host, Port: port, Protocol: "tcp"}
+	}
+	for want, ports := range map[string][]sandbox.PortMapping{
+		"":                                   nil,
+		"1.1.1.1:8000-8002->80-82/tcp":       {at("1.1.1.1", 8000, 80), at("1.1.1.1", 8001, 81), at("1.1.1.1", 8002, 82)},
+		"1.1.1.1:1->1/tcp, 2.2.2.2:2->2/tcp": {at("1.1.1.1", 1, 1), at("2.2.2.2", 2, 2)},
+		"1.1.1.1:1-2->5-6/tcp, 1.1.1.1:3->9/tcp, 1.1.1.1:5->10/tcp": {at("1.1.1.1", 1, 5), at("1.1.1.1", 2, 6), at("1.1.1.1", 3, 9), at("1.1.1.1", 5, 10)},
+	} {
+		s := sandbox.Status{Info: sandbox.Info{Ports: ports}, State: sandbox.StateRunning}
+		if got := describePorts(s); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestImageName(t *testing.T) {
 	for full, want := range map[string]string{
 		"docker.io/library/nginx:1": "nginx:1", "docker.io/me/app:2": "me/app:2", "quay.io/library/x:3": "quay.io/library/x:3",
@@ -62,6 +79,25 @@ func TestPrintPort(t *testing.T) {
 		var out bytes.Buffer
 		if err := printPort(&out, c, wanted); out.String() != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %q, %v", wanted, out.String(), err)
+		}
+	}
+}
+
+// Names have a slash before them for Docker, which scripts write.
+func TestFilterByName(t *testing.T) {
+	for filter, want := range map[string]bool{
+		"name=web": true, "name=^/web$": true, "name=^web$": true, "name=/we": true, "name=^/eb": false, "name=//web": false, "name=^/web-1$": false,
+	} {
+		f, err := parsePsFilters([]string{filter})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fits, err := f.matcher(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fits(&sandbox.Record{Status: sandbox.Status{Info: sandbox.Info{Name: "web"}}}); got != want {
+			t.Errorf("%s: %t", filter, got)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func allTags(store *rootfs.Store, ref rootfs.Reference, arg string) ([]rootfs.Re
 }
 
 func (f *pushFlags) pushAll(ctx context.Context, out io.Writer, store *rootfs.Store, refs []rootfs.Reference) error {
-	if !f.quiet {
+	if !f.quiet && refs[0].Repository != "" {
 		if _, err := fmt.Fprintf(out, "The push refers to repository [%s/%s]\n", refs[0].Domain, refs[0].Repository); err != nil {
 			return err
 		}

@@ -68,6 +68,7 @@ func volumeOption(m *sandbox.Mount, option string) error {
 		m.NoCopy = true
 	case bind && oneOf("", option, "private", "rprivate", "slave", "rslave") == nil:
 		m.Propagation = option
+	case bind && oneOf("", option, "consistent", "cached", "delegated") == nil: // how stale a view may be: none is
 	case option == "z" || option == "Z":
 		return fmt.Errorf("the option %q relabels files for SELinux, which is not supported; leave it out", option)
 	case bind:
@@ -146,6 +147,8 @@ func mountField(m *sandbox.Mount, key, value string, given bool) (err error) {
 	case "bind-propagation":
 		m.Propagation = value
 		err = oneOf(key, value, "private", "rprivate", "slave", "rslave")
+	case "consistency":
+		err = oneOf(key, value, "default", "consistent", "cached", "delegated") // how stale a view may be: none is
 	case "tmpfs-size":
 		m.Size, err = size(key, value)
 	case "tmpfs-mode":

@@ -51,6 +51,9 @@ func (f *saveFlags) run(cmd *cobra.Command, images []string) error {
 	if err != nil {
 		return err
 	}
+	for i, image := range images {
+		images[i] = storedName(image)
+	}
 	ctx, free := interruptible(cmd.Context(), "nothing was saved")
 	defer free()
 	o := rootfs.SaveOptions{Images: images, Platform: f.platform, Format: rootfs.SaveFormat(f.format)}
@@ -88,22 +91,10 @@ func (f *saveFlags) save(ctx context.Context, out io.Writer, store *rootfs.Store
 	case f.output == "":
 		return store.Save(ctx, out, o)
 	}
-	info, err := os.Stat(f.output)
-	if err == nil && !info.Mode().IsRegular() { // such as /dev/null or a fifo, which stays what it is
-		return saveInto(ctx, f.output, store, o)
-	}
 	r, w := io.Pipe()
 	defer r.Close() //nolint:errcheck // of a pipe it is always nil
 	go func() { w.CloseWithError(store.Save(ctx, w, o)) }()
 	return writeAside(f.output, r)
-}
-
-func saveInto(ctx context.Context, path string, store *rootfs.Store, o rootfs.SaveOptions) error {
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(store.Save(ctx, file, o), file.Close())
 }
 
 // saveDir gives the directory its name when all of it is there.

@@ -86,7 +86,7 @@ func waitForCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: waitfor COUNT PROGRAM [ARG...]")
 	}
-	script := `n=$1; shift; for i in $(seq 200); do test "$("$@" | wc -l)" = "$n" && exit; sleep 0.05; done; exit 1`
+	script := `n=$1; shift; for i in $(seq 2400); do test "$("$@" | wc -l)" = "$n" && exit; sleep 0.05; done; exit 1`
 	ts.Check(ts.Exec("sh", append([]string{"-c", script, "sh"}, args...)...))
 }
 

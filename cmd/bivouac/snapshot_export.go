@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -47,8 +49,12 @@ func exportSnapshot(ctx context.Context, out io.Writer, client snapshots, snapsh
 	return writeAside(file, tar)
 }
 
-// writeAside gives a file its name when all of it is there. It is for its owner alone.
+// writeAside gives a file its name when all of it is there. It is for its owner alone. What is no regular file, such as
+// /dev/null or a fifo, stays what it is and is written to.
 func writeAside(file string, content io.Reader) error {
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return writeInto(file, content)
+	}
 	f, err := aside.Create(file)
 	if err == nil {
 		defer f.Discard()
@@ -58,4 +64,13 @@ func writeAside(file string, content io.Reader) error {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
 	return f.Keep()
+}
+
+func writeInto(file string, content io.Reader) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, content)
+	return errors.Join(err, f.Close())
 }

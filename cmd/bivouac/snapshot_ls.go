@@ -27,7 +27,7 @@ func newSnapshotLsCommand() *cobra.Command {
 what it takes of the disk by itself; USED is when a clone was last made from it.
 
 Templates know .ID .Name .Image .Tier .Quality .Processes .Size .CreatedSince .CreatedAt .UsedSince .UsedAt .Key and
-the functions json, upper, lower, title, split, join and truncate.`,
+the functions json, upper, lower, title, split, join, pad and truncate.`,
 		Example: `  bivouac snapshot ls
   bivouac snapshot ls --format '{{.Name}} {{.Tier}}'
   bivouac snapshot rm $(bivouac snapshot ls -q)`,

@@ -36,7 +36,7 @@ other. NET I/O is that of the container's own network, BLOCK I/O that of its pro
 is a name, or an id or its beginning; without one, all that run are shown.
 
 Templates know .Container .Name .ID .CPUPerc .MemUsage .MemPerc .NetIO .BlockIO .PIDs and the functions json, upper, lower, title,
-split, join and truncate. "table TEMPLATE" prints columns, separated in the template by \t.`,
+split, join, pad and truncate. "table TEMPLATE" prints columns, separated in the template by \t.`,
 		Example: `  bivouac stats --no-stream
   bivouac stats --no-stream --format '{{.Name}}: {{.CPUPerc}}'`,
 		RunE: func(cmd *cobra.Command, names []string) error { return f.run(cmd.Context(), cmd.OutOrStdout(), names) },

@@ -22,7 +22,7 @@ how much of the disk, remove what nothing needs, verify everything, or remove ev
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSystemDfCommand(), newSystemPruneCommand(), newSystemCheckCommand(), newSystemResetCommand(), newInfoCommand())
+	cmd.AddCommand(newSystemDfCommand(), newSystemPruneCommand(), newSystemCheckCommand(), newSystemResetCommand(), newInfoCommand(), newEventsCommand())
 	return cmd
 }
 

@@ -25,7 +25,7 @@ name. IMAGE is a name, or an id or its beginning.`,
 			if err != nil {
 				return err
 			}
-			if err := store.Tag(cmd.Context(), args[0], target); err != nil {
+			if err := store.Tag(cmd.Context(), storedName(args[0]), target); err != nil {
 				return err
 			}
 			found, err := store.Inspect(args[1], "")

@@ -23,6 +23,13 @@ type versionInfo struct {
 	GoVersion string
 	Os, Arch  string
 	Kernel    string
+
+	Client, Server versionSide // this program is both
+}
+
+// versionSide is what Docker's templates know of its two programs. There is no API, and so no version of one.
+type versionSide struct {
+	Version, GitCommit, GoVersion, Os, Arch, KernelVersion string
 }
 
 func newVersionCommand() *cobra.Command {
@@ -32,13 +39,14 @@ func newVersionCommand() *cobra.Command {
 		Short: "Tell which bivouac this is",
 		Long: `Tell which bivouac this is, and on what it runs: all that a bug report needs besides "bivouac doctor".
 
-The protocol is what programs that use the Go packages must have in common with the bivouac command.`,
+The protocol is what programs that use the Go packages must have in common with the bivouac command. Templates know also Docker's
+.Client and .Server, which are the same here.`,
 		Example: `  bivouac version
   bivouac version --format '{{.Version}}'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return writeVersion(cmd.OutOrStdout(), format) },
 	}
-	cmd.Flags().StringVar(&format, "format", "", fmt.Sprintf(formatUsage, "Version"))
+	cmd.Flags().StringVarP(&format, "format", "f", "", fmt.Sprintf(formatUsage, "Version"))
 	return cmd
 }
 
@@ -64,6 +72,8 @@ func currentVersion() versionInfo {
 	if v.Commit == "" {
 		v.Commit = "unknown"
 	}
+	side := versionSide{v.Version, v.Commit, v.GoVersion, v.Os, v.Arch, v.Kernel}
+	v.Client, v.Server = side, side
 	return v
 }
 

@@ -19,7 +19,7 @@ func newVolumeInspectCommand() *cobra.Command {
 		Long: `Show all that is known about volumes, as a JSON array with Docker's names for things. Containers, which Docker does not
 show, are the ids of those that have the volume, running or not.
 
-Templates use the names of the JSON, and the functions json, upper, lower, title, split, join and truncate.`,
+Templates use the names of the JSON, and the functions json, upper, lower, title, split, join, pad and truncate.`,
 		Example: `  bivouac volume inspect data
   bivouac volume inspect --format '{{.Mountpoint}}' data`,
 		Args: cobra.MinimumNArgs(1),

@@ -31,7 +31,7 @@ Filters of one kind widen the list and those of different kinds limit it, but fo
   name=PART  driver=local  label=NAME[=VALUE]  dangling=true|false, which no container has or one has
 
 Templates know .Name .Driver .Scope .Mountpoint .Labels .Label "NAME" .Links, the number of containers that have it, and
-the functions json, upper, lower, title, split, join and truncate.`,
+the functions json, upper, lower, title, split, join, pad and truncate.`,
 		Example: `  bivouac volume ls
   bivouac volume ls -q --filter dangling=true
   bivouac volume ls --format '{{.Name}} {{.Links}}'`,
