@@ -209,6 +209,7 @@ var _ = Describe("attach", func() {
 
 	It("passes signals on without a terminal, and is not missed when it is killed", func() {
 		c.detach("traps", "trap 'echo usr; exit 4' USR1; echo up; while :; do sleep 0.05; done")
+		Eventually(c.logs("traps")).Should(Equal("up\n"))
 		killed := start(c.command("attach", "traps"))
 		proxy := start(c.command("attach", "traps"))
 		Eventually(func() string {

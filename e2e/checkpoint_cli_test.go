@@ -113,7 +113,7 @@ var _ = Describe("checkpoint and restore on the command line", func() {
 			c.forgetSnapshots()
 			c.detach("web", "exec sleep 1000")
 			c.succeed("checkpoint", "--live", "--processes", "never", "web", "web")
-			session := c.run("restore", "-n", "3", "-p", "127.0.0.1:39480-39481:80", "web")
+			session := c.run("restore", "-n", "3", "-p", "127.0.0.1:18924-18925:80", "web")
 			Expect(oneLine(session, 54)).To(HavePrefix("bivouac: restore 1 of 3 clones: "))
 			ids := strings.Fields(string(session.Out.Contents()))
 			Expect(ids).To(HaveLen(2))

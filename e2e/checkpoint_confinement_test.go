@@ -92,8 +92,13 @@ func (f *factFinder) process(pid string) (name string, lines []string) {
 // threads tells of each kind of thread once: programs make more of them as they like.
 func (f *factFinder) threads(dir, pid string) (lines []string, name string) {
 	for _, thread := range f.list(dir + "/task") {
+		status, err := os.ReadFile(dir + "/task/" + thread + "/status")
+		if thread != pid && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH)) {
+			continue // it has just ended
+		}
+		f.err = errors.Join(f.err, err)
 		text := "thread\n"
-		for line := range strings.Lines(f.content(dir + "/task/" + thread + "/status")) {
+		for line := range strings.Lines(string(status)) {
 			line = strings.TrimSpace(line)
 			if m := insideNumber.FindStringSubmatch(line); m != nil {
 				line = m[1] + ": " + m[2]

@@ -237,10 +237,12 @@ var _ = Describe("a checkpoint's files", func() {
 			Expect(clone.Reset(ctx, sandbox.Streams{})).To(Succeed())
 			Expect(redis.greet(at)).To(Succeed())
 			Expect(said(clone, shell("ls /dev/shm; grep -c root: /etc/passwd; ls /data"))).To(Equal("1\nappendonlydir\n"))
-			Expect(clone.Processes(ctx)).To(HaveLen(2), "its init and its program")
+			Eventually(func() ([]sandbox.ProcessInfo, error) { return clone.Processes(ctx) }).Should(HaveLen(2), "its init and its program, when CRIU has ended")
 		}
 		Expect(redisDo(clone, "GET n")).To(Equal("1"))
-		plain := cloned(client, checkpointed(started(client, "touch /made; sleep 1000"), sandbox.CheckpointSpec{Quality: sandbox.QualityLive}).ID)
+		origin := started(client, "touch /made; sleep 1000")
+		has(origin, "made")
+		plain := cloned(client, checkpointed(origin, sandbox.CheckpointSpec{Quality: sandbox.QualityLive}).ID)
 		executed(plain, shell("rm -r /etc /made; echo x >/left"))
 		Expect(plain.Reset(ctx, sandbox.Streams{})).To(Succeed())
 		Expect(said(plain, shell("ls -d /etc/passwd /made /left 2>/dev/null"))).To(Equal("/etc/passwd\n/made\n"))
@@ -288,7 +290,7 @@ var _ = Describe("a checkpoint's files", func() {
 				needCRIU()
 			}
 			// It counts on from its memory, or from its file.
-			ct := run(checkpointable(busyboxSpec("n=$(cat /n); trap 'exit' TERM; while :; do n=$((n+1)); echo $n >/n; sleep 0.02; done")))
+			ct := run(checkpointable(busyboxSpec("n=$(cat /n); trap 'exit' TERM; while :; do n=$((n+1)); echo $n >/n.new; mv /n.new /n; sleep 0.02; done")))
 			count := func(ct *sandbox.Container) int {
 				n, _ := strconv.Atoi(strings.TrimSpace(said(ct, shell("cat /n"))))
 				return n

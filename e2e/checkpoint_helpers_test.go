@@ -90,7 +90,7 @@ func clonedAs(client *sandbox.Client, spec sandbox.RestoreSpec, streams sandbox.
 
 // get asks an HTTP server in a container, and returns its answer without the line's end.
 func get(ct *sandbox.Container, port, path string) (string, error) {
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return ct.Dial(ctx, "tcp", ":"+port) },
 	}}
@@ -117,9 +117,14 @@ func got(ct *sandbox.Container, port, path string) string {
 	return text
 }
 
-// redisDo sends a command over a connection of its own and returns the answer: the text or number alone.
+// redisDo sends a command over a connection of its own, which is closed then, and returns the answer: the text or number alone.
 func redisDo(ct *sandbox.Container, command string) (string, error) {
-	return redisOver(ct.Dial(context.Background(), "tcp", ":6379"))(command)
+	c, err := ct.Dial(context.Background(), "tcp", ":6379")
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	return redisOver(c, nil)(command)
 }
 
 // redisOver returns a function that speaks over one connection, which is closed after an error, or with the spec's process.
@@ -129,7 +134,7 @@ func redisOver(c net.Conn, err error) func(command string) (string, error) {
 	}
 	answers := bufio.NewReader(c)
 	return func(command string) (string, error) {
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := io.WriteString(c, command+"\r\n"); err != nil {
 			return "", errors.Join(err, c.Close())
 		}

@@ -40,7 +40,7 @@ func httpService(image string, also func(*sandbox.Container) error) running {
 
 func greetHTTP(want string) func(string) error {
 	return func(address string) error {
-		client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 		text, err := body(client.Get("http://" + address + "/"))
 		if err == nil && !strings.Contains(text, want) {
 			err = fmt.Errorf("it answered %q", text)
@@ -57,7 +57,7 @@ func greetTCP(greeting, want string) func(string) error {
 			return err
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 		if _, err := c.Write([]byte(greeting)); err != nil {
 			return err
 		}
@@ -126,11 +126,10 @@ func ticking(ct *sandbox.Container) error {
 		return n
 	}
 	before := ticks()
-	for range 40 {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(25 * time.Millisecond) {
 		if ticks() > before {
 			return nil
 		}
-		time.Sleep(25 * time.Millisecond)
 	}
 	return fmt.Errorf("its thread stands at %d", before)
 }
@@ -146,7 +145,7 @@ func (r running) up(client *sandbox.Client, change func(*sandbox.Spec)) *sandbox
 	}
 	ct := service(client, spec)
 	// The first servers of some images are not yet those that stay.
-	Eventually(func() error { return r.greet(address(ct, "tcp", r.port)) }).Should(Succeed())
+	Eventually(func() error { return r.greet(address(ct, "tcp", r.port)) }).WithTimeout(2 * time.Minute).Should(Succeed())
 	return ct
 }
 

@@ -101,7 +101,7 @@ var _ = Describe("a detached container", func() {
 		Eventually(c.logs("web")).Should(Equal("out\n"))
 		session := c.run("logs", id[:12])
 		Expect(session.Out.Contents()).To(BeEquivalentTo("out\n"))
-		Expect(session.Err.Contents()).To(BeEquivalentTo("err\n"))
+		Eventually(func() string { return string(c.run("logs", id[:12]).Err.Contents()) }).Should(Equal("err\n"))
 		Expect(c.succeed("exec", "web", "hostname")).To(Equal("web"))
 		Expect(oneLine(c.run("rm", "web"), 11)).To(ContainSubstring("it is running"))
 		c.succeed("rm", "-f", "web")
@@ -122,8 +122,12 @@ var _ = Describe("a detached container", func() {
 
 	It("goes at its end with --rm, and its log gets to whoever follows it", func() {
 		c := newCamp()
-		c.detach("job", "sleep 0.5; seq 20000", "--rm")
-		Expect(c.succeed("logs", "-f", "job")).To(HaveSuffix("\n19999\n20000"))
+		c.detach("job", "echo up; until [ -e /go ]; do sleep 0.05; done; seq 20000", "--rm")
+		follower := start(c.command("logs", "-f", "job"))
+		Eventually(follower.Out.Contents).Should(BeEquivalentTo("up\n"))
+		c.succeed("exec", "job", "touch", "/go")
+		Eventually(follower).Should(gexec.Exit(0))
+		Expect(string(follower.Out.Contents())).To(HaveSuffix("\n19999\n20000\n"))
 		Eventually(c.states).Should(BeEmpty())
 		c.detach("job", "true", "--rm") // may be gone before the command is
 		Eventually(c.states).Should(BeEmpty())
@@ -151,7 +155,7 @@ var _ = Describe("a detached container", func() {
 			Expect(cmd.Run()).To(Succeed(), "%d", i)
 		}
 		w.Close()
-		Expect(r.SetReadDeadline(time.Now().Add(5 * time.Second))).To(Succeed())
+		Expect(r.SetReadDeadline(time.Now().Add(20 * time.Second))).To(Succeed())
 		ids, err := io.ReadAll(r)
 		Expect(err).NotTo(HaveOccurred())
 		for _, id := range strings.Fields(string(ids)) {
@@ -166,10 +170,11 @@ var _ = Describe("a detached container", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(syscall.Kill(c.keeper(id), syscall.SIGKILL)).To(Succeed())
 		Eventually(c.states).Should(Equal("web exited"))
-		Expect(os.ReadDir(filepath.Join(c.runtime, "bivouac"))).To(BeEmpty())
-		after, err := os.ReadDir(store)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(len(after)).To(BeNumerically("<=", len(before)))
+		Eventually(func() ([]os.DirEntry, error) { return os.ReadDir(filepath.Join(c.runtime, "bivouac")) }).Should(BeEmpty())
+		Eventually(func() (int, error) {
+			after, err := os.ReadDir(store)
+			return len(after), err
+		}).Should(BeNumerically("<=", len(before)))
 		c.succeed("rm", "web")
 		c.detach("web", "true") // the name is free
 	})
@@ -253,7 +258,7 @@ var _ = Describe("a detached container", func() {
 		c.detach("none", "cat; echo ended")
 		Eventually(c.logs("none")).Should(Equal("ended\n"))
 		Expect(c.logs("input")()).To(BeEmpty())
-		Expect(strings.Split(c.states(), "\n")).To(ConsistOf("tty running", "input running", "none exited"))
+		Eventually(func() []string { return strings.Split(c.states(), "\n") }).Should(ConsistOf("tty running", "input running", "none exited"))
 	})
 
 	It("is not held up by who does not read its log, which is bounded", func() {
@@ -261,7 +266,7 @@ var _ = Describe("a detached container", func() {
 		c.detach("loud", "yes 0123456789012345678901234567890123456789 | head -c 40000000; echo end; sleep 1000")
 		follower := start(c.command("logs", "-f", "loud"))
 		Expect(follower.Command.Process.Signal(syscall.SIGSTOP)).To(Succeed())
-		Eventually(c.logs("-n", "1", "loud")).Should(HaveSuffix("end\n")) // at the end of a line that was cut
+		Eventually(c.logs("-n", "1", "loud")).WithTimeout(2 * time.Minute).Should(HaveSuffix("end\n")) // at the end of a line that was cut
 		text := c.logs("loud")()
 		Expect(len(text)).To(And(BeNumerically(">", 2<<20), BeNumerically("<", 20<<20)))
 		Expect(follower.Command.Process.Signal(syscall.SIGCONT)).To(Succeed())

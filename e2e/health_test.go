@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"time"
 
@@ -56,9 +57,11 @@ var _ = Describe("health checks", func() {
 	})
 
 	It("are killed when they take too long, with what they have started", func() {
-		run("slow", "--health-cmd", "echo begun; sleep 500; true", "--health-timeout", "200ms")
+		run("slow", "--health-cmd", "echo begun; sleep 500; true", "--health-timeout", "500ms")
 		Eventually(func() string { return of("slow").Status }).Should(Equal("unhealthy"))
-		Expect(of("slow").Log[0]).To(And(HaveField("ExitCode", -1), HaveField("Output", ContainSubstring("exceeded timeout (200ms): begun"))))
+		// A check may be killed before it comes to its first word.
+		Eventually(func() []result { return of("slow").Log }).
+			Should(ContainElement(And(HaveField("ExitCode", -1), HaveField("Output", ContainSubstring("exceeded timeout (500ms): begun")))))
 		Eventually(func() int { return strings.Count(c.succeed("top", "slow", "-o", "args"), "\nsleep 500") }).Should(BeNumerically("<=", 1), "that of the check under way")
 	})
 
@@ -81,7 +84,12 @@ var _ = Describe("health checks", func() {
 		run("paused", "--health-cmd", "echo $$")
 		Eventually(func() string { return of("paused").Status }).Should(Equal("healthy"))
 		c.succeed("pause", "paused")
-		before := of("paused").Log
+		var before []result
+		Eventually(func() bool { // what a check has found just before may still be on its way
+			before = of("paused").Log
+			time.Sleep(300 * time.Millisecond)
+			return reflect.DeepEqual(before, of("paused").Log)
+		}).Should(BeTrue())
 		Consistently(func() []result { return of("paused").Log }).WithTimeout(500 * time.Millisecond).Should(Equal(before))
 		c.succeed("unpause", "paused")
 		Eventually(func() []result { return of("paused").Log }).ShouldNot(Equal(before))

@@ -153,7 +153,8 @@ var _ = Describe("run", func() {
 	})
 
 	It("reaps orphans below an init, and ends with the program", func() {
-		Expect(succeed(with(flags("--init"), "sh", "-c", "(sleep 0.1 &) ; sleep 0.4; cat /proc/[0-9]*/status | grep -c 'State:.Z'; echo pid $$")...)).To(MatchRegexp("0\npid [2-9]"))
+		Expect(succeed(with(flags("--init"), "sh", "-c", `zombies() { cat /proc/[0-9]*/status 2>/dev/null | grep -c 'State:.Z'; }
+			(sleep 0.1 &); sleep 0.4; for i in $(seq 100); do [ "$(zombies)" = 0 ] && break; sleep 0.1; done; zombies; echo pid $$`)...)).To(MatchRegexp("^0\npid [2-9]"))
 		Expect(bivouac(with(flags("--init"), "sh", "-c", "exit 7")...)).To(gexec.Exit(7))
 		Expect(bivouac(with(flags("--init"), "nosuchprogram")...)).To(gexec.Exit(127))
 	})
@@ -178,8 +179,8 @@ var _ = Describe("run", func() {
 		Eventually(session).Should(gbytes.Say("up"))
 		session.Interrupt()
 		Consistently(session).WithTimeout(300 * time.Millisecond).ShouldNot(gexec.Exit())
-		session.Interrupt()
-		Eventually(session).Should(gexec.Exit(128 + 9))
+		// It is sent again, as two signals are one to the kernel while nobody has taken the first.
+		Eventually(session.Interrupt).WithPolling(time.Second).Should(gexec.Exit(128 + 9))
 	})
 
 	It("stops a program after its time", func() {
@@ -187,7 +188,7 @@ var _ = Describe("run", func() {
 		session := bivouac(with(flags("--timeout", "300ms", "--init"), "sleep", "60")...)
 		Expect(session).To(gexec.Exit(124))
 		Expect(session.Err).To(gbytes.Say("after the time-out of 300ms"))
-		Expect(time.Since(begun)).To(BeNumerically("<", 10*time.Second))
+		Expect(time.Since(begun)).To(BeNumerically("<", 50*time.Second))
 		Expect(bivouac(with(flags("--timeout", "1m"), "true")...)).To(gexec.Exit(0))
 	})
 

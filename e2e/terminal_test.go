@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 
 	"github.com/creack/pty"
 	. "github.com/onsi/ginkgo/v2"
@@ -57,7 +56,7 @@ var _ = Describe("a terminal", func() {
 			io.WriteString(terminal, "stty size\n")
 			line, _ := r.ReadString('\n')
 			return strings.Contains(line, "40 120")
-		}).WithTimeout(5 * time.Second).Should(BeTrue())
+		}).Should(BeTrue())
 		io.WriteString(terminal, "exit 9\n")
 		go io.Copy(io.Discard, r)
 		Expect(cmd.Wait()).To(MatchError(ContainSubstring("exit status 9")))

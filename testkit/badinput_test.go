@@ -63,7 +63,7 @@ func runBadly(t *testing.T, what, before string, env ...string) (string, error) 
 	cmd.Env = append(append(os.Environ(), badInput+"="+what), env...)
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
-	if spent := time.Since(began); spent > 60*time.Second {
+	if spent := time.Since(began); spent > 5*time.Minute {
 		t.Errorf("it took %v", spent)
 	}
 	if regexp.MustCompile(`(?m)^panic:|^goroutine \d`).Match(out) {

@@ -162,7 +162,7 @@ func TestWithoutAKeeper(t *testing.T) {
 	began := time.Now()
 	_, err = k.create(t.Context(), s)
 	expectError(t, err, "/no/such/bivouac", "$BIVOUAC")
-	if time.Since(began) > 5*time.Second {
+	if time.Since(began) > 30*time.Second {
 		t.Error("it took long")
 	}
 }

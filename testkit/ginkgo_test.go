@@ -36,9 +36,11 @@ var _ = ginkgo.Describe("testkit in Ginkgo", ginkgo.Ordered, func() {
 	})
 
 	ginkgo.It("is matched by gexec", func() {
-		inner = testkit.Start(ginkgo.GinkgoT(), registryImage("busybox:latest"), testkit.Args("sh", "-c", "sleep 0.1; exit 7"))
+		inner = testkit.Start(ginkgo.GinkgoT(), registryImage("busybox:latest"), testkit.Args("sh", "-c", "until [ -e /go ]; do sleep 0.05; done; exit 7"))
 		gomega.Expect(inner).NotTo(gexec.Exit())
-		gomega.Eventually(inner).WithTimeout(10 * time.Second).Should(gexec.Exit(7))
+		_, err := inner.Exec(ginkgo.GinkgoT().Context(), "touch", "/go")
+		gomega.Expect(err).NotTo(gomega.HaveOccurred())
+		gomega.Eventually(inner).WithTimeout(time.Minute).Should(gexec.Exit(7))
 	})
 
 	ginkgo.It("ends with its node", func() {

@@ -103,8 +103,8 @@ func TestAnotherKeeperFollowsOneThatDies(t *testing.T) {
 
 func TestClonesFollowAKeeperThatDies(t *testing.T) {
 	ready := preparedRedis(t, testkit.Pool(1))
-	ready.Start(t)
-	for deadline := time.Now().Add(20 * time.Second); ready.PoolStats().Ready < 1; time.Sleep(5 * time.Millisecond) {
+	first := ready.Start(t)
+	for deadline := time.Now().Add(time.Minute); ready.PoolStats().Ready < 1; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the pool has %v", ready.PoolStats())
 		}
@@ -114,14 +114,20 @@ func TestClonesFollowAKeeperThatDies(t *testing.T) {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
 	}
-	time.Sleep(100 * time.Millisecond) // it takes its time to hear of that
+	if _, err := first.Wait(t.Context()); err == nil {
+		t.Error("a clone outlived its keeper")
+	}
 	redisSays(t, ready.Start(t), "yes", "get", "prepared")
 }
 
 func TestEvidenceOfARealContainer(t *testing.T) {
 	c := testkit.Start(t, image(t, "busybox:latest"), testkit.Args("sh", "-c", "echo hello; touch /new; sleep 1000 & nc -l -p 9000"),
 		testkit.Ready(testkit.Port(9000).Inside()), testkit.Label("a", "b"))
+	waitForLog(t, c, "hello\n")
 	evidence := c.Evidence(t.Context())
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(evidence, "sleep 1000") && time.Now().Before(deadline); {
+		evidence = c.Evidence(t.Context()) // it is still a shell
+	}
 	for _, want := range []string{
 		"state: running", "    hello\n", "sleep 1000", "nc -l -p 9000", "listening: ", ":9000/tcp", "    A /new\n",
 		fmt.Sprintf("published: 9000/tcp at %s\n", c.Addr(9000)),

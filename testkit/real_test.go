@@ -34,11 +34,11 @@ func TestACommandIsRunToItsEnd(t *testing.T) {
 
 func TestACommandThatDoesNotEndIsGivenUp(t *testing.T) {
 	began := time.Now()
-	_, err := testkit.RunContext(t.Context(), image(t, "busybox:latest"), []string{"sh", "-c", "echo words; sleep 1000"}, testkit.StartTimeout(time.Second))
+	_, err := testkit.RunContext(t.Context(), image(t, "busybox:latest"), []string{"sh", "-c", "echo words; sleep 1000"}, testkit.StartTimeout(5*time.Second))
 	if err == nil || !strings.Contains(err.Error(), "has not ended in time") || !strings.Contains(err.Error(), "    words") {
 		t.Errorf("got %v", err)
 	}
-	if spent := time.Since(began); spent > 20*time.Second {
+	if spent := time.Since(began); spent > time.Minute {
 		t.Errorf("it took %v", spent)
 	}
 }
@@ -123,7 +123,7 @@ func TestAnExitWhileWaitingFailsAtOnce(t *testing.T) {
 			if !errors.As(err, &exited) || exited.Exit.Code != 3 || !strings.Contains(err.Error(), "    cannot open the door") {
 				t.Errorf("got %v", err)
 			}
-			if spent := time.Since(began); spent > 10*time.Second {
+			if spent := time.Since(began); spent > 30*time.Second {
 				t.Errorf("it took %v", spent)
 			}
 		})
@@ -160,8 +160,9 @@ func TestTheProgramIsStoppedAndRestarted(t *testing.T) {
 	if err := c.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if c.Addr(8080) != before || !strings.Contains(c.Logs(), "1\nbye\n2\n") {
-		t.Errorf("%s became %s, log %q", before, c.Addr(8080), c.Logs())
+	waitForLog(t, c, "1\nbye\n2\n")
+	if c.Addr(8080) != before {
+		t.Errorf("%s became %s", before, c.Addr(8080))
 	}
 	conn, err := net.Dial("tcp", c.Addr(8080))
 	if err != nil {
@@ -197,7 +198,7 @@ func TestEarlyConnectionsWait(t *testing.T) {
 		if got != "hi\n<nil>" {
 			t.Errorf("got %q", got)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("no answer")
 	}
 }
@@ -250,16 +251,17 @@ func TestPausedProgramsStandStill(t *testing.T) {
 	if err := c.Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond)
-	before := len(c.Logs())
-	time.Sleep(100 * time.Millisecond)
-	if len(c.Logs()) != before {
-		t.Error("it goes on")
+	before := -1
+	for deadline := time.Now().Add(20 * time.Second); len(c.Logs()) != before; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it goes on")
+		}
+		before = len(c.Logs()) // what it wrote before may still be on its way
 	}
 	if err := c.Resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); len(c.Logs()) == before; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(c.Logs()) == before; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it stands still")
 		}

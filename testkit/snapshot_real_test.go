@@ -3,6 +3,7 @@ package testkit_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bivouac-run/bivouac/sandbox"
 	"github.com/bivouac-run/bivouac/testkit"
@@ -41,6 +42,9 @@ func TestAForkOfFilesRestartsTheProgram(t *testing.T) {
 	redisSays(t, c, "1", "get", "a")
 	redisSays(t, c, "OK", "set", "a", "2")
 	redisSays(t, fork, "1", "get", "a")
+	for deadline := time.Now().Add(time.Minute); strings.Count(c.Logs(), "Ready to accept connections") < 2 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	if !strings.Contains(c.Logs(), "DB saved on disk") || strings.Count(c.Logs(), "Ready to accept connections") != 2 {
 		t.Errorf("the original's log is %s", c.Logs())
 	}

@@ -62,7 +62,7 @@ func TestFilesAreServed(t *testing.T) {
 	if status, _, _ := get(t, site.URL()+"/old"); status != 404 { // redirected to what is not there
 		t.Errorf("got %d", status)
 	}
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(site.Logs(), `"GET /old HTTP/1.1" 301`); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(site.Logs(), `"GET /old HTTP/1.1" 301`); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the log has no such line: %q", site.Logs())
 		}

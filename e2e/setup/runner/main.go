@@ -75,7 +75,7 @@ func (c *config) register(flags *flag.FlagSet) {
 	flags.StringVar(&c.kind, "kind", "", "only users of this `kind`, mapped or single")
 	flags.StringVar(&c.run, "run", "", "only Go tests that match this `regexp`")
 	flags.StringVar(&c.focus, "focus", "", "only Ginkgo specs that match this `regexp`")
-	flags.DurationVar(&c.timeout, "timeout", 15*time.Minute, "the longest that a package may take as one user")
+	flags.DurationVar(&c.timeout, "timeout", 45*time.Minute, "the longest that a package may take as one user")
 }
 
 // execute runs a command as a, with the caller's standard streams and working directory.

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// grace is how long what a suite started may live on after it.
-const grace = 5 * time.Second
+// grace is how long what a suite started may live on after it, also on a slow machine that has more to do.
+const grace = 30 * time.Second
 
 // adoptOrphans makes the runner the parent of every descendant whose own parent ends, as it does to a daemon.
 func adoptOrphans() error {
@@ -26,7 +26,7 @@ func adoptOrphans() error {
 
 // endOrphans waits until no child is left, and kills those that are after a time of grace. It returns their command
 // lines. It must not be called while a command runs.
-func endOrphans() []string {
+func endOrphans(grace time.Duration) []string {
 	var leaked []string
 	for deadline := time.Now().Add(grace); ; time.Sleep(20 * time.Millisecond) {
 		alive := reap(children())

@@ -75,7 +75,7 @@ func (j job) run() []result {
 	if err != nil && !anyFailed(results) {
 		results = append(results, result{test: "run", status: failed, output: fmt.Sprintf("%v\n%s", err, rest)})
 	}
-	if leaked := endOrphans(); len(leaked) > 0 {
+	if leaked := endOrphans(grace); len(leaked) > 0 {
 		results = append(results, result{test: "leak", status: failed,
 			output: "processes that outlived the suite:\n" + strings.Join(leaked, "\n")})
 	}
