@@ -119,7 +119,7 @@ func (p *pool) take(more *settings) *Container {
 	for len(p.ready) > 0 && more.laterIsEnough() {
 		c := p.ready[0].c
 		p.ready = slices.Delete(p.ready, 0, 1)
-		if c.current().isRunning() {
+		if c.current().isRunning() && !hasEnded(c.engine) { // the end of a keeper is known before that of its clones
 			p.Taken++
 			return c
 		}

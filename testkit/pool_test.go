@@ -141,3 +141,18 @@ func TestAPooledCloneThatHasDiedIsNotHandedOut(t *testing.T) {
 		t.Error("a dead clone was handed out")
 	}
 }
+
+func TestAPooledCloneOfADeadKeeperIsNotHandedOut(t *testing.T) {
+	e := newFakeEngine()
+	p := preparedOn(t, e, Pool(1))
+	c, err := p.New(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	waitUntil(t, func() bool { return p.PoolStats().Ready == 1 })
+	e.end.Do(func() { close(e.ended) }) // its clones have not heard of it
+	if c := p.pool.take(nothingMore()); c != nil {
+		t.Errorf("it was handed out: %v", c)
+	}
+}
