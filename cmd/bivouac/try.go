@@ -23,7 +23,7 @@ that it added (A), changed (C) or deleted (D).
 The command has your working directory, environment, streams, terminal and network. It sees itself as root, which is you: what
 is yours it can change, and besides that directories such as /usr and /etc, of which it has a copy in memory. It sees no
 other processes, and an empty /run, /tmp where that is in memory, and other file systems that are on no disk. What it leaves in
-/run and /tmp is said in one line and goes with it; what it leaves in /dev/shm is not known.
+/run, /tmp and /dev/shm is said in one line and goes with it.
 
 With --commit the changes are then made to the files themselves, as you, if the command ended with 0. All of them are, or the
 chosen ones (--path), or none: where a file was changed by somebody else in the meantime, or you may not write, nothing is.

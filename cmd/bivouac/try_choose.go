@@ -73,10 +73,11 @@ func (c *chooser) fits(p string) bool {
 
 // choose takes of all changes those that fit.
 func (t *tried) choose(c *chooser, all []sandbox.Change) (err error) {
-	if t.changes, err = c.choose(t, all); err == nil {
-		t.setAside(c)
+	if t.changes, err = c.choose(t, all); err != nil {
+		return err
 	}
-	return err
+	t.setAside(c)
+	return t.addSharedMemory()
 }
 
 // choose returns the changes that fit, and the added directories that lead to them.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +41,24 @@ func (t *tried) setAside(asked *chooser) {
 		}
 	}
 	t.changes = slices.DeleteFunc(t.changes, scratch)
+}
+
+// addSharedMemory notes what the command has left in /dev/shm, where a file system of its own is mounted.
+func (t *tried) addSharedMemory() error {
+	const place = "dev/shm"
+	err := fs.WalkDir(t.view, place, func(name string, _ fs.DirEntry, err error) error {
+		if err == nil && name != place {
+			t.scratch = append(t.scratch, sandbox.Change{Path: "/" + name, Kind: sandbox.ChangeAdded})
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a bind mount of the user's own has hidden it
+	}
+	if err != nil {
+		return fmt.Errorf("look for what the command left in /%s: %w", place, err)
+	}
+	return nil
 }
 
 // checkScratch refuses to remove or replace files if what they held may be in a file that goes with the command's own places, as

@@ -115,6 +115,8 @@ func (c *container) realPath(root *os.File, path string) string {
 type hostRecord struct {
 	// copy is a tree of the directories and symlinks that were made outside of the overlays.
 	copy string
+	// shm is where /dev/shm is.
+	shm string
 	// mounts are the overlays and files.
 	mounts   []string
 	overlays []overlay.Diff

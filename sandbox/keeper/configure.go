@@ -25,6 +25,8 @@ type blueprint struct {
 	rlimits    []configs.Rlimit
 	// files are bind mounts of the keeper's own making, such as /etc/hosts.
 	files []sandbox.Mount
+	// shm is the directory that becomes /dev/shm, empty for a file system that goes with the program.
+	shm string
 	// cgroup is where limits are enforced, empty without limits.
 	cgroup string
 	// unified tells that /sys/fs/cgroup is the host's cgroup v2 hierarchy and worth showing.
@@ -140,12 +142,19 @@ func swapLimit(l sandbox.Limits) int64 {
 	}
 }
 
+func shmMount(b *blueprint) *configs.Mount {
+	if b.shm != "" {
+		return &configs.Mount{Source: b.shm, Destination: "/dev/shm", Device: "bind", Flags: pseudo | unix.MS_BIND}
+	}
+	return &configs.Mount{Source: "shm", Destination: "/dev/shm", Device: "tmpfs", Flags: pseudo, Data: shmData(b.spec)}
+}
+
 // shmData is for /dev/shm, of 64 MiB as in Docker unless another size was asked for.
-func shmData(b *blueprint) string {
-	if b.spec.ShmSize == 0 {
+func shmData(s *sandbox.Spec) string {
+	if s.ShmSize == 0 {
 		return "mode=1777,size=65536k"
 	}
-	return fmt.Sprintf("mode=1777,size=%d", b.spec.ShmSize)
+	return fmt.Sprintf("mode=1777,size=%d", s.ShmSize)
 }
 
 const pseudo = unix.MS_NOEXEC | unix.MS_NOSUID | unix.MS_NODEV
@@ -155,7 +164,7 @@ func mounts(b *blueprint) []*configs.Mount {
 		{Source: "proc", Destination: "/proc", Device: "proc", Flags: pseudo},
 		{Source: "tmpfs", Destination: "/dev", Device: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_STRICTATIME, Data: "mode=755,size=65536k"},
 		{Source: "devpts", Destination: "/dev/pts", Device: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: devptsData(b)},
-		{Source: "shm", Destination: "/dev/shm", Device: "tmpfs", Flags: pseudo, Data: shmData(b)},
+		shmMount(b),
 		{Source: "mqueue", Destination: "/dev/mqueue", Device: "mqueue", Flags: pseudo},
 		sysMount(b),
 	}

@@ -227,6 +227,9 @@ func (c *container) configure() (err error) {
 	if b.rlimits, err = resolveRlimits(c.spec.Ulimits, c.k.single()); err != nil {
 		return err
 	}
+	if c.host != nil {
+		b.shm = c.host.shm
+	}
 	if b.files, err = c.systemFiles(); err != nil {
 		return err
 	}

@@ -41,7 +41,27 @@ func (c *container) mountHost() error {
 	if err := t.checkWorkingDir(); err != nil {
 		return err
 	}
-	return t.directory("/")
+	if err := t.directory("/"); err != nil {
+		return err
+	}
+	return t.sharedMemory()
+}
+
+// sharedMemory mounts what becomes /dev/shm, and again below the root, where can be seen after the program's end what it has left.
+func (t *hostTree) sharedMemory() error {
+	source, shown := filepath.Join(t.c.area.dir, "shm"), filepath.Join(t.c.area.root, "dev/shm")
+	if err := errors.Join(os.Mkdir(source, 0o755), os.Mkdir(shown, 0o755)); err != nil {
+		return fmt.Errorf("create /dev/shm: %w", noSpace(err))
+	}
+	if err := unix.Mount("shm", source, "tmpfs", pseudo, shmData(t.c.spec)); err != nil {
+		return fmt.Errorf("mount /dev/shm: %w", err)
+	}
+	t.c.mounted, t.c.host.shm = append(t.c.mounted, source), source
+	if err := unix.Mount(source, shown, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind /dev/shm: %w", err)
+	}
+	t.c.mounted = append(t.c.mounted, shown)
+	return nil
 }
 
 // checkWorkingDir refuses to start in a directory of the machine that the container would see empty.
