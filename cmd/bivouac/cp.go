@@ -136,6 +136,22 @@ func (f *cpFlags) copyOut(ctx context.Context, out io.Writer, o *opened, source,
 	return nil
 }
 
+// copyStream unpacks a tar stream in a container.
+func copyStream(ctx context.Context, in io.Reader, o *opened, t copyTarget, target string) error {
+	if !t.isDir {
+		return sandbox.Errorf(sandbox.CodeInvalid, "copy to %s:%s: a tar stream needs a directory that is there", o.Name, target).
+			WithRemedy("make it: bivouac exec %s mkdir -p %s", o.Name, target)
+	}
+	if file, ok := in.(*os.File); ok && isDirectory(file) {
+		return usageErrorf("cp -: standard input is a directory; pipe it: tar -C DIRECTORY -c . | bivouac cp - %s:%s", o.Name, target)
+	}
+	if err := o.CopyTo(ctx, t.path, in); err != nil {
+		return err
+	}
+	emit("copy", o.Info, nil)
+	return nil
+}
+
 // copyIn copies into a container.
 func (f *cpFlags) copyIn(ctx context.Context, in io.Reader, o *opened, source, target string) error {
 	t, err := o.findTarget(ctx, target)
@@ -143,15 +159,7 @@ func (f *cpFlags) copyIn(ctx context.Context, in io.Reader, o *opened, source, t
 		return err
 	}
 	if source == "-" {
-		if !t.isDir {
-			return sandbox.Errorf(sandbox.CodeInvalid, "copy to %s:%s: a tar stream needs a directory that is there", o.Name, target).
-				WithRemedy("make it: bivouac exec %s mkdir -p %s", o.Name, target)
-		}
-		if err := o.CopyTo(ctx, t.path, in); err != nil {
-			return err
-		}
-		emit("copy", o.Info, nil)
-		return nil
+		return copyStream(ctx, in, o, t, target)
 	}
 	p, err := f.pack(source)
 	if err != nil {

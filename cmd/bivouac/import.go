@@ -73,7 +73,7 @@ func openSource(ctx context.Context, from string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info, err := file.Stat(); err == nil && info.IsDir() {
+	if isDirectory(file) {
 		return nil, errors.Join(usageErrorf("import %s: it is a directory; pipe it: tar -C %s -c . | bivouac import -", from, from), file.Close())
 	}
 	return file, nil

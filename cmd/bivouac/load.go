@@ -91,6 +91,11 @@ func openInput(path, doing string) (*os.File, error) {
 	return os.Stdin, nil
 }
 
+func isDirectory(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.IsDir()
+}
+
 // openFile opens a file that the command line names.
 //
 // Errors: CodeNotFound; CodeInvalid for one that may not be read.
