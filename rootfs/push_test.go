@@ -267,7 +267,7 @@ func TestPushWithTokensThatExpire(t *testing.T) {
 	login(t, os.Getenv("HOME")+"/.docker/config.json", to.host(), "secret")
 	t.Cleanup(func() { _ = os.RemoveAll(os.Getenv("HOME") + "/.docker") })
 	var mu sync.Mutex
-	tokens, scopes := map[string]int{}, map[string]bool{}
+	tokens, scopes, refused := map[string]int{}, map[string]bool{}, map[string]bool{}
 	to.spoiled(func(w http.ResponseWriter, req *http.Request) bool {
 		mu.Lock()
 		defer mu.Unlock()
@@ -281,10 +281,13 @@ func TestPushWithTokensThatExpire(t *testing.T) {
 			fmt.Fprintf(w, `{"token":%q}`, token)
 			return true
 		}
-		token := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
-		if tokens[token]--; tokens[token] >= 0 {
+		token, what := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), req.Method+req.URL.Path
+		left, known := tokens[token]
+		if known && (left > 0 || refused[what]) { // others may have used up what it has got after its first refusal
+			tokens[token]--
 			return false
 		}
+		refused[what] = true
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="test"`, to.URL))
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
