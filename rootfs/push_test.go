@@ -131,7 +131,7 @@ func TestPushWhereMountingIsRefused(t *testing.T) {
 	for _, status := range []int{http.StatusAccepted, http.StatusUnauthorized, http.StatusNotFound} {
 		r, s := newServer(t), openStore(t)
 		pulled := pullNow(t, s, r.push(t, "base:1", imageOf(t, packedGzip, smallTree)), PullOptions{})
-		mounts := 0
+		var mounts atomic.Int64
 		r.spoiled(func(w http.ResponseWriter, req *http.Request) bool {
 			if req.Method == http.MethodHead {
 				w.WriteHeader(http.StatusNotFound)
@@ -140,7 +140,7 @@ func TestPushWhereMountingIsRefused(t *testing.T) {
 			if !req.URL.Query().Has("mount") {
 				return false
 			}
-			mounts++
+			mounts.Add(1)
 			if status == http.StatusAccepted {
 				req.URL.RawQuery = ""
 				return false
@@ -148,8 +148,8 @@ func TestPushWhereMountingIsRefused(t *testing.T) {
 			w.WriteHeader(status)
 			return true
 		})
-		if _, err := pushTag(t, s, pulled.Name, r.host()+"/other:1", PushOptions{}); err != nil || mounts != 2 {
-			t.Errorf("%d: %d mounts, %v", status, mounts, err)
+		if _, err := pushTag(t, s, pulled.Name, r.host()+"/other:1", PushOptions{}); err != nil || mounts.Load() != 2 {
+			t.Errorf("%d: %d mounts, %v", status, mounts.Load(), err)
 		}
 	}
 }
