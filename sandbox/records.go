@@ -2,10 +2,6 @@ package sandbox
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -77,16 +73,9 @@ func IsContainerID(text string) bool {
 
 // Records returns the records of all containers that are kept, the newest first, as [ReadRecord] does.
 func Records() ([]Record, error) {
-	dir, err := ContainersDir()
+	dir, entries, err := listStore("containers")
 	if err != nil {
 		return nil, err
-	}
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	r := &records{dir: dir}
 	defer r.close()

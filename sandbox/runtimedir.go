@@ -51,6 +51,19 @@ func inStore(name string) (string, error) {
 	return filepath.Join(dir, name), nil
 }
 
+// listStore lists a directory of the store, which need not exist.
+//
+// Errors: CodeBadConfig.
+func listStore(name string) (dir string, entries []os.DirEntry, err error) {
+	if dir, err = inStore(name); err != nil {
+		return "", nil, err
+	}
+	if entries, err = os.ReadDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", nil, fmt.Errorf("list %s: %w", name, err)
+	}
+	return dir, entries, nil
+}
+
 // isOurs tells whether dir is a directory, and this user's.
 func isOurs(dir string) error {
 	st, err := os.Lstat(dir)

@@ -43,16 +43,9 @@ func VolumesDir() (string, error) {
 // Volumes lists this user's volumes by name, with their users. It reads the store and needs no keeper. What cannot be read is
 // left out.
 func Volumes(ctx context.Context) ([]Volume, error) {
-	dir, err := VolumesDir()
+	dir, entries, err := listStore("volumes")
 	if err != nil {
 		return nil, err
-	}
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list volumes: %w", err)
 	}
 	var list []Volume
 	for _, e := range entries {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
@@ -174,7 +175,7 @@ func (s *session) attach(terminal *os.File) error {
 	}
 	s.direct = direct
 	s.followSize(func(size sandbox.TerminalSize) {
-		_ = controlFile(direct, func(fd int) error {
+		_ = handle.Control(direct, func(fd int) error {
 			return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: size.Rows, Col: size.Columns})
 		})
 	})
@@ -281,24 +282,11 @@ func (s *session) drain() error {
 	return nil
 }
 
-// controlFile calls f with the file's descriptor, without making the file a blocking one as [os.File.Fd] may.
-func controlFile(file *os.File, f func(fd int) error) error {
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	if err := raw.Control(func(fd uintptr) { failed = f(int(fd)) }); err != nil {
-		return err
-	}
-	return failed
-}
-
 // interruptibleFile takes a file over whose reads a deadline can end.
 func interruptibleFile(file *os.File) (*os.File, error) {
 	defer file.Close()
 	copied := -1
-	err := controlFile(file, func(fd int) (err error) {
+	err := handle.Control(file, func(fd int) (err error) {
 		if copied, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 			return err
 		}

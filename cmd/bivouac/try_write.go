@@ -108,13 +108,7 @@ func withDescriptor(f fs.File, use func(fd int) error) error {
 	if !ok {
 		return nil
 	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) { failed = use(int(fd)) })
-	return errors.Join(err, failed)
+	return handle.Control(conn, use)
 }
 
 // copyContent copies a file but for its holes.

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +32,22 @@ func Open(at int, name string, flags int, mode uint32) (fd int, err error) {
 		return err
 	})
 	return fd, err
+}
+
+// Control calls f with an open file's descriptor, without making the file a blocking one as [os.File.Fd] does. The descriptor is
+// open until f returns.
+//
+// Errors: that of f; os.ErrClosed.
+func Control(file syscall.Conn, f func(fd int) error) error {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = f(int(fd)) }); err != nil {
+		return err
+	}
+	return failed
 }
 
 // OpenDir opens a directory of our own as the root of a tree.

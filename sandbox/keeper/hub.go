@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bivouac-run/bivouac/rootfs/handle"
 	"github.com/bivouac-run/bivouac/sandbox"
 )
 
@@ -134,7 +135,7 @@ func (h *hub) resize(size sandbox.TerminalSize) error {
 	if h.terminal == nil {
 		return sandbox.Errorf(sandbox.CodeInvalid, "resize the terminal: the program has none that is held")
 	}
-	return control(h.terminal, func(fd int) error {
+	return handle.Control(h.terminal, func(fd int) error {
 		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: size.Rows, Col: size.Columns})
 	})
 }

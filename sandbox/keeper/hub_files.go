@@ -7,26 +7,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// control calls f with the file's descriptor, without making the file a blocking one as [os.File.Fd] does.
-func control(file *os.File, f func(fd int) error) error {
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	if err := raw.Control(func(fd uintptr) { failed = f(int(fd)) }); err != nil {
-		return err
-	}
-	return failed
-}
+	"github.com/bivouac-run/bivouac/rootfs/handle"
+)
 
 // again opens a second descriptor of a file, of which reading and writing end with ctx. Files that cannot be waited for,
 // such as the null device and those on a disk, are read and written to without an end.
 func again(ctx context.Context, file *os.File) (*os.File, error) {
 	copied := -1
-	err := control(file, func(fd int) (err error) {
+	err := handle.Control(file, func(fd int) (err error) {
 		copied, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		return err
 	})
@@ -44,7 +33,7 @@ func again(ctx context.Context, file *os.File) (*os.File, error) {
 
 // readNow reads what is there, whatever deadline the file has.
 func readNow(file *os.File, buf []byte) (n int, err error) {
-	err = control(file, func(fd int) (err error) {
+	err = handle.Control(file, func(fd int) (err error) {
 		n, err = unix.Read(fd, buf)
 		return err
 	})
